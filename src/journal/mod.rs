@@ -1,0 +1,1 @@
+//! The journal's backends and the chain that they share.

@@ -1,0 +1,5 @@
+//! grantd: access as code that ends by itself.
+pub mod journal;
+pub mod model;
+pub mod source;
+pub mod surface;

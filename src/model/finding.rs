@@ -1,0 +1,63 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Text;
+
+/// How much a finding weighs: an error keeps the file from having any effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warning,
+}
+
+/// A place in a file: line and column, both from 1, the column in characters, and the line itself without its end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Spot {
+    pub line: u32,
+    pub column: u32,
+    pub text: Text,
+}
+
+/// Something to tell a person: what is wrong, where, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    pub path: Text,
+    pub spot: Option<Spot>,
+    pub level: Level,
+    pub message: String,
+    /// What to write instead; may be empty where the message says it all.
+    pub help: String,
+}
+
+impl Finding {
+    pub fn error(path: &str, spot: Option<Spot>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { path: path.into(), spot, level: Level::Error, message: message.into(), help: help.into() }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// One line, for logs; people get the frame with the caret from `decide::render`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, spot, level, message, help } = self;
+        write!(f, "{path}")?;
+        if let Some(Spot { line, column, text: _ }) = spot {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {level}: {message}")?;
+        if !help.is_empty() {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}

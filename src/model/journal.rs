@@ -1,0 +1,49 @@
+use jiff::Timestamp;
+
+use super::{Ledger, Record};
+
+/// One line of the journal, as it is folded: its number and time, and what it says. The hash that chains it to the line
+/// before it is the backend's business.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// From 1, without gaps.
+    pub seq: u64,
+    pub at: Timestamp,
+    pub record: Record,
+}
+
+/// The append-only, hash-chained record of everything done. One writer at a time.
+pub trait Journal: Send {
+    /// Appends a batch and makes it durable, all of it or none, on the head that this writer saw last. Answers the lines
+    /// as written. After an error nothing may be appended before [`Journal::reopen`].
+    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError>;
+
+    /// Whether the next checkpoint is due, so that a start stays fast.
+    fn full(&self) -> bool;
+
+    /// Begins a segment with the whole ledger.
+    fn checkpoint(&mut self, at: Timestamp, ledger: &Ledger) -> Result<(), JournalError>;
+
+    /// Closes, opens and reads again from the last checkpoint on: what is durable after a failed append.
+    fn reopen(&mut self) -> Result<Vec<Line>, JournalError>;
+}
+
+/// Why the journal did not take or give a line.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// There is none.
+    #[error("there is no journal in {0}: `grantd init` begins a new installation")]
+    None(String),
+    /// Another process writes it.
+    #[error("{0}")]
+    Locked(String),
+    /// Somebody else wrote since we last looked.
+    #[error("{0}")]
+    Moved(String),
+    /// A complete line that is not what it should be.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The file system failed: full, read-only, broken.
+    #[error("{0}")]
+    Io(String),
+}

@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Ask, Binding, Commit, GrantId, Holders, Oid, Seen, Span, Stamp, Text, Trouble, Verb};
+
+/// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// The head at `init`.
+    pub origin: Option<Commit>,
+    /// The head that was accepted last.
+    pub head: Option<Commit>,
+    /// Why granting stands still, if it does.
+    pub freeze: Option<Freeze>,
+    /// The latest time on any line: our clock never counts as earlier than this.
+    pub clock: Option<Timestamp>,
+    /// Grants that are accepted and not over.
+    pub grants: BTreeMap<GrantId, Terms>,
+    /// Ids that are over, and since when. For ever.
+    pub used: BTreeMap<GrantId, Timestamp>,
+    /// Files that were there at `init --existing` and are not accepted yet.
+    pub prior: BTreeMap<GrantId, Timestamp>,
+    /// Files that may not grant, with the blob and the reason.
+    pub held: BTreeMap<GrantId, (Oid, Text)>,
+    /// What is ours, or may be, until it is proven gone.
+    #[serde(with = "pairs")]
+    pub owned: BTreeMap<Binding, Owned>,
+    /// What a grant asks for and somebody else holds, and when it was seen.
+    #[serde(with = "pairs")]
+    pub standing: BTreeMap<Binding, Timestamp>,
+    /// Grants that failed before they owned anything, and when to try again.
+    #[serde(with = "pairs")]
+    pub refused: BTreeMap<Binding, Attempt>,
+    /// Who was withdrawn when, within the last hour before `clock`.
+    pub withdrawn: Vec<(Timestamp, GrantId)>,
+}
+
+/// Granting stands still since `since`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    pub since: Timestamp,
+    pub commit: Option<Commit>,
+    pub reason: Text,
+}
+
+/// An accepted grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    pub path: Text,
+    pub blob: Oid,
+    pub commit: Commit,
+    pub author: Text,
+    pub requester: Text,
+    pub purpose: Text,
+    pub asks: Vec<Ask>,
+    pub from: Option<Timestamp>,
+    pub ttl: Option<Span>,
+    pub stated: Option<Timestamp>,
+    pub start: Timestamp,
+    pub until: Timestamp,
+    /// No end ever lies beyond this: first start and the `max_duration` of then.
+    pub ceiling: Timestamp,
+    pub state: State,
+}
+
+/// Where in its life a grant is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Live,
+    /// Its file is gone; the access is wanted until `effective`.
+    Withdrawn {
+        effective: Timestamp,
+        commit: Commit,
+        author: Text,
+    },
+}
+
+/// A binding that is ours or may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owned {
+    /// The end that the target carries, as far as we know.
+    pub until: Timestamp,
+    pub holders: Holders,
+    pub stamp: Stamp,
+    /// A grant of ours was answered with "done", or found to be there.
+    pub confirmed: bool,
+    /// It was found missing though we confirmed it; told once.
+    pub drifted: bool,
+    /// What was read before the first intent.
+    pub before: Seen,
+    /// The last intent while its fate is not known.
+    pub open: Option<Pending>,
+    /// When the last call to this binding had its terminal fate.
+    pub wrote: Option<Timestamp>,
+    /// A revocation was done and read back; forgotten when an absence settles.
+    pub revoked: bool,
+    /// Failures in a row.
+    pub attempt: Option<Attempt>,
+}
+
+/// An intent without a terminal fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    pub intent: u64,
+    pub verb: Verb,
+    pub until: Timestamp,
+    pub asked: Timestamp,
+    pub request: Option<Text>,
+}
+
+/// Failures in a row: how many, when the last was, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    pub count: u32,
+    pub last: Timestamp,
+    pub trouble: Trouble,
+}
+
+impl Attempt {
+    /// The longest pause between two attempts at an overdue revocation: 5 minutes.
+    pub const CAP: Span = Span::minutes(5);
+
+    /// When to try again: 5 s after the first failure, twice as long each time, at most [`Attempt::CAP`].
+    pub fn next(&self) -> Timestamp {
+        let pause = 5i64 << self.count.saturating_sub(1).min(6);
+        Span::seconds(pause.min(Self::CAP.as_seconds())).after(self.last)
+    }
+}
+
+/// Maps with structured keys, as a list of pairs: JSON has only text for keys.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, K, V, D>(from: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
+    }
+}

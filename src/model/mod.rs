@@ -1,0 +1,35 @@
+//! The nouns and the ports. Everything may use this module, and it uses nothing of the house: only serde, jiff, sha2.
+//!
+//! A noun is plain data in canonical spelling, ordered and comparable. A port is a trait at which the outside world is
+//! plugged in ([`Target`], [`Read`], [`Write`], [`Source`], [`Journal`], [`Clock`]), so that a simulation can own all of it.
+
+mod binding;
+mod clock;
+mod finding;
+mod grant;
+mod journal;
+mod ledger;
+mod plan;
+mod policy;
+mod record;
+mod source;
+mod survey;
+mod target;
+mod window;
+
+pub use binding::{Binding, Text};
+pub use clock::{Clock, Wait};
+pub use finding::{Finding, Level, Spot};
+pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId};
+pub use journal::{Journal, JournalError, Line};
+pub use ledger::{Attempt, Freeze, Ledger, Owned, Pending, State, Terms};
+pub use plan::{Cause, Held, Note, Plan, Seen, Step, Verb};
+pub use policy::{Account, Limits, Policy, Protected};
+pub use record::{Holders, Record, Stamp};
+pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree};
+pub use survey::{Answers, Reading, Selector, Sight, Survey};
+pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Target, Trouble, TroubleKind, Write};
+pub use window::{BadTime, Span, Window, instant};
+
+/// A boxed future that borrows: what an object-safe port returns.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,138 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Binding, GrantId, Holders, Record, Stamp, Trouble};
+
+/// What is known of a binding in the cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// Nobody looked: the normal case between sweeps.
+    Unread,
+    /// A look failed.
+    Blind(Trouble),
+    Absent,
+    /// It is there. On a surface that marks, `ours` is the end in our marker, and `None` means that the marker is not ours;
+    /// on others it is always `None`.
+    Present {
+        ours: Option<Timestamp>,
+    },
+    /// Its place no longer exists, for certain.
+    Gone,
+}
+
+/// What a step does. The order is the order of work: revocations first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    Revoke,
+    Renew,
+    Grant,
+}
+
+/// Why a step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A merged grant asks for it.
+    Merged,
+    /// Its end moved, either way, or the marker in the target says another.
+    EndMoved,
+    /// Somebody removed it and the operator set `drift: restore`.
+    Drift,
+    /// Its time is over.
+    Expired,
+    /// Its file was deleted.
+    Withdrawn,
+    /// The grant lives on, but the entry that asked for it was taken out.
+    EntryRemoved,
+}
+
+/// One call to make: simple, decided, nothing left to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub verb: Verb,
+    pub binding: Binding,
+    /// The end that the target should carry; for a revocation, the end that is over.
+    pub until: Timestamp,
+    /// Who holds it: the grants and which of their entries.
+    pub holders: Holders,
+    pub cause: Cause,
+    /// After this nothing may be sent any more: a late grant is worse than none. Revocations have no such time.
+    pub act_by: Option<Timestamp>,
+    /// What was seen before: never taken for more than it is.
+    pub before: Seen,
+    /// Commit, author and grants, for the journal.
+    pub stamp: Stamp,
+    /// The sequence number of the intent; 0 in a plan, set when the intent is durable.
+    pub intent: u64,
+    /// What `--digest` covers in place of `until` where the end still depends on the time of day.
+    pub terms: String,
+}
+
+/// Something that waits for a person or for time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Held {
+    pub grant: GrantId,
+    pub reason: String,
+    /// When it goes on by itself; `None` if it needs a person.
+    pub until: Option<Timestamp>,
+}
+
+/// Something that a person should know about a binding; nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Note {
+    pub binding: Binding,
+    pub text: String,
+}
+
+/// What to do now, sorted; why not the rest; and when to look again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Journal lines without a call: a grant joins a binding, a settled absence is forgotten, drift is told.
+    pub records: Vec<Record>,
+    /// Bindings that must be looked at before more can be decided.
+    pub reads: Vec<Binding>,
+    pub held: Vec<Held>,
+    pub notes: Vec<Note>,
+    /// The next moment at which a new plan could differ, if nothing else happens.
+    pub wake: Option<Timestamp>,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Revoke => "revoke",
+            Self::Renew => "renew",
+            Self::Grant => "grant",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Merged => "merged",
+            Self::EndMoved => "end moved",
+            Self::Drift => "drift",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::EntryRemoved => "entry removed",
+        })
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread => f.write_str("unread"),
+            Self::Blind(trouble) => write!(f, "blind ({trouble})"),
+            Self::Absent => f.write_str("absent"),
+            Self::Present { .. } => f.write_str("present"),
+            Self::Gone => f.write_str("gone"),
+        }
+    }
+}

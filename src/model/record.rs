@@ -1,0 +1,184 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Ask, AskId, Binding, Cause, Commit, Fate, GrantId, Ledger, Oid, Seen, Span, Text, Verb};
+
+/// Which grants rely on a binding, and by which of their entries.
+pub type Holders = BTreeMap<GrantId, BTreeSet<AskId>>;
+
+/// What every line about a binding repeats, so that each can be read alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stamp {
+    pub grants: Vec<GrantId>,
+    /// The commit that is the reason: the one that brought the grant, moved its end or deleted it.
+    pub commit: Option<Commit>,
+    /// That commit's author. Text: it proves nothing.
+    pub author: Option<Text>,
+}
+
+/// One thing that happened or was decided. The ledger is the fold of all of them in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Record {
+    /// A new installation begins at this head.
+    Init { version: Text, commit: Commit, existing: bool },
+    /// A file that was there at `init`. Without `existing` its id is used up; with it the grant's start is no later than
+    /// its commit date.
+    Prior { grant: GrantId, existing: bool },
+    /// A process took the journal over.
+    Start { version: Text },
+    /// A head was accepted: from now on a new one must descend from it.
+    Head { commit: Commit, previous: Option<Commit> },
+    /// Granting and extending stop: the head cannot be accepted.
+    Freeze { commit: Option<Commit>, reason: Text },
+    /// They go on.
+    Thaw { commit: Commit },
+    /// A grant passed lint and limits for the first time. Its start and its ceiling never change again.
+    Accept {
+        grant: GrantId,
+        path: Text,
+        blob: Oid,
+        commit: Commit,
+        author: Text,
+        committed: Timestamp,
+        requester: Text,
+        purpose: Text,
+        asks: Vec<Ask>,
+        from: Option<Timestamp>,
+        ttl: Option<Span>,
+        stated: Option<Timestamp>,
+        start: Timestamp,
+        until: Timestamp,
+        ceiling: Timestamp,
+    },
+    /// A permitted edit of an accepted grant: another end, purpose or path, fewer entries.
+    Amend {
+        grant: GrantId,
+        path: Text,
+        blob: Oid,
+        commit: Commit,
+        author: Text,
+        purpose: Text,
+        asks: Vec<Ask>,
+        ttl: Option<Span>,
+        stated: Option<Timestamp>,
+        until: Timestamp,
+    },
+    /// A file that may not grant, durably: it came too long before it could be accepted.
+    Hold { grant: GrantId, path: Text, blob: Oid, commit: Commit, author: Text, committed: Timestamp, reason: Text },
+    /// A grant's file was deleted. It takes effect at `effective`: at once, or later when so many went at a time that it
+    /// looks like a mistake.
+    Withdraw { grant: GrantId, commit: Commit, author: Text, effective: Timestamp },
+    /// A held withdrawal was taken back in Git before it took effect.
+    Restore { grant: GrantId, commit: Commit },
+    /// An operator let the held withdrawals take effect now.
+    Release { grants: Vec<GrantId>, digest: Text },
+    /// A grant is over: its id never becomes active again.
+    Finish { grant: GrantId, cause: Cause },
+    /// A grant relies on a binding that is there already; no call is needed.
+    Join {
+        binding: Binding,
+        holders: Holders,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// A call will be made. Durable before the call for grants and renewals.
+    Intend {
+        verb: Verb,
+        binding: Binding,
+        cause: Cause,
+        until: Timestamp,
+        before: Seen,
+        act_by: Option<Timestamp>,
+        holders: Holders,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// The call's request or command id.
+    Sent {
+        intent: u64,
+        binding: Binding,
+        request: Text,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// How the call of an intent ended. `asked` is when it was intended, `knew` when the adapter knew.
+    Fate {
+        intent: u64,
+        verb: Verb,
+        binding: Binding,
+        cause: Cause,
+        until: Timestamp,
+        fate: Fate,
+        request: Option<Text>,
+        asked: Timestamp,
+        knew: Timestamp,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// An intent whose fate was never told was resolved by looking: it is there, it was absent just before, so it is
+    /// taken for ours.
+    Dispute {
+        intent: u64,
+        binding: Binding,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// What we confirmed is not there any more, and it was not us.
+    Drift {
+        binding: Binding,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// Something is there that is not ours: noted, never removed.
+    Standing {
+        binding: Binding,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// Nothing is owed there any more.
+    Forget {
+        binding: Binding,
+        because: Text,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// A torn tail was cut: what it held is in the named file beside the journal.
+    Cut { bytes: u64, kept: Text },
+    /// The whole ledger, as the fold of all lines before this one. Begins a segment.
+    Checkpoint { ledger: Box<Ledger> },
+}
+
+impl Record {
+    /// The grants that a line speaks of.
+    pub fn grants(&self) -> Vec<&GrantId> {
+        match self {
+            Self::Prior { grant, .. }
+            | Self::Accept { grant, .. }
+            | Self::Amend { grant, .. }
+            | Self::Hold { grant, .. }
+            | Self::Withdraw { grant, .. }
+            | Self::Restore { grant, .. }
+            | Self::Finish { grant, .. } => vec![grant],
+            Self::Release { grants, .. } => grants.iter().collect(),
+            Self::Join { stamp, .. }
+            | Self::Intend { stamp, .. }
+            | Self::Sent { stamp, .. }
+            | Self::Fate { stamp, .. }
+            | Self::Dispute { stamp, .. }
+            | Self::Drift { stamp, .. }
+            | Self::Standing { stamp, .. }
+            | Self::Forget { stamp, .. } => stamp.grants.iter().collect(),
+            Self::Init { .. }
+            | Self::Start { .. }
+            | Self::Head { .. }
+            | Self::Freeze { .. }
+            | Self::Thaw { .. }
+            | Self::Cut { .. }
+            | Self::Checkpoint { .. } => Vec::new(),
+        }
+    }
+}

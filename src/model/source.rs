@@ -1,0 +1,106 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BoxFuture, Finding, Text};
+
+/// A commit id: 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Commit(pub Text);
+
+impl Commit {
+    /// The first 10 digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..10).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A blob id: 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Oid(pub Text);
+
+/// A regular `.yaml` or `.yml` file under the grants folder at some commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// From the root of the repository, with `/`.
+    pub path: Text,
+    pub blob: Oid,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The grants folder at some commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Sorted by path.
+    pub entries: Vec<Entry>,
+    /// Entries that are no regular files (symlinks, submodules), one finding each. The others go on.
+    pub findings: Vec<Finding>,
+    /// Names that no honest git makes (`..`, `.git`, duplicates, case twins): nothing of this tree may be used.
+    pub refused: Option<String>,
+}
+
+/// What one commit on the first-parent line changed under the grants folder, against its first parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub commit: Commit,
+    /// `Name <mail>`: text that its author chose.
+    pub author: Text,
+    /// The committer date: text that its author chose.
+    pub committed: Timestamp,
+    /// Path and its new blob, `None` where it was deleted. Sorted by path.
+    pub files: Vec<(Text, Option<Oid>)>,
+}
+
+/// The first-parent line between two commits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Whether `since` lies on the first-parent line of the head. If not, `changes` is empty.
+    pub descends: bool,
+    /// Oldest first.
+    pub changes: Vec<Change>,
+}
+
+/// Where grants come from. All methods but `fetch` read what was fetched, without the network.
+pub trait Source: Send + Sync {
+    /// Brings the branch up to date and answers its head. Costs one `ls-remote` if nothing changed.
+    fn fetch(&self) -> BoxFuture<'_, Result<Commit, SourceError>>;
+
+    /// The grants folder at a commit. An absent folder is an empty one.
+    fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>>;
+
+    /// The contents of blobs, in the order asked for.
+    fn blobs<'a>(&'a self, blobs: &'a [Oid]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, SourceError>>;
+
+    /// The first-parent line from `since` (not included; `None`: from the beginning) to `head`.
+    fn log<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> BoxFuture<'a, Result<Log, SourceError>>;
+
+    /// Names a commit: a full or abbreviated id, a branch or a tag of what was fetched.
+    fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>>;
+}
+
+/// Why Git did not answer. Each is a whole sentence for an operator, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The remote did not answer, or refused: later may be better.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The remote answered and the branch is not there.
+    #[error("{0}")]
+    NoBranch(String),
+    /// What was asked for is not in the local repository.
+    #[error("{0}")]
+    Missing(String),
+    /// The local repository or the answer makes no sense.
+    #[error("{0}")]
+    Broken(String),
+}

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Binding, Seen, Text, Trouble};
+
+/// A question whose answer is a list of places: the hosts in `scope` whose tags have, for every key, any of its values.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Selector {
+    pub surface: Text,
+    /// Where to look, such as `123456789012/us-east-1`.
+    pub scope: Text,
+    pub tags: BTreeMap<Text, Vec<Text>>,
+}
+
+/// What one look at the cloud brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// A selector's answer: the places, in order, or why there is none.
+    Answer { selector: Selector, at: Timestamp, places: Result<Vec<Text>, Trouble> },
+    /// One binding as it was at `at`. Never [`Seen::Unread`].
+    Sight(Sight),
+}
+
+/// One binding as it was seen, and when the look began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    pub binding: Binding,
+    pub at: Timestamp,
+    pub seen: Seen,
+}
+
+/// The last good answer of each selector, or the trouble that kept us from one.
+pub type Answers = BTreeMap<Selector, Result<Vec<Text>, Trouble>>;
+
+/// What was seen of the cloud, and when: bindings and what the selectors answered.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    pub answers: Answers,
+    sights: BTreeMap<Binding, (Timestamp, Seen)>,
+}
+
+impl Survey {
+    /// Takes a reading in. A selector that could not be asked keeps its earlier answer: unknown is not empty.
+    pub fn take(&mut self, reading: Reading) {
+        match reading {
+            Reading::Answer { selector, at: _, places: Err(trouble) } => {
+                self.answers.entry(selector).or_insert(Err(trouble));
+            }
+            Reading::Answer { selector, at: _, places } => {
+                self.answers.insert(selector, places);
+            }
+            Reading::Sight(Sight { binding, at, seen }) => {
+                self.sights.insert(binding, (at, seen));
+            }
+        }
+    }
+
+    /// What was seen of a binding at or after `since`; [`Seen::Unread`] if nobody has looked since then.
+    pub fn seen(&self, binding: &Binding, since: Timestamp) -> &Seen {
+        match self.sights.get(binding) {
+            Some((at, seen)) if *at >= since => seen,
+            _ => &Seen::Unread,
+        }
+    }
+
+    /// When the binding was last looked at.
+    pub fn looked(&self, binding: &Binding) -> Option<Timestamp> {
+        self.sights.get(binding).map(|(at, _)| *at)
+    }
+
+    /// Drops the sights older than `before`, which no decision may use any more.
+    pub fn fade(&mut self, before: Timestamp) {
+        self.sights.retain(|_, (at, _)| *at >= before);
+    }
+
+    /// Forgets the selectors that nobody asks any more.
+    pub fn keep(&mut self, asked: impl Fn(&Selector) -> bool) {
+        self.answers.retain(|selector, _| asked(selector));
+    }
+}

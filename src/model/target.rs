@@ -1,0 +1,168 @@
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Answers, Ask, Binding, BoxFuture, Given, Reading, Selector, Step, Text};
+
+/// The pure half of a surface: what a grant may say about it, and which bindings that comes to.
+pub trait Target: Send + Sync {
+    /// The key under `access`, such as `windows-admin`.
+    fn surface(&self) -> &'static str;
+
+    /// One sentence for the schema and the help.
+    fn about(&self) -> &'static str;
+
+    /// What an entry may hold. The parser and the JSON Schema both come from this table.
+    fn fields(&self) -> &'static [Field];
+
+    /// Whether a place of this surface tells our access from others' by a marker of ours, so that a grant needs no read
+    /// before it and an intent of unknown fate can be resolved by looking.
+    fn marks(&self) -> bool;
+
+    /// Makes an ask of checked fields: canonical spelling, so that one access has one binding. Errors are per field:
+    /// its name, what is wrong, what to write instead.
+    fn ask(&self, fields: Fields) -> Result<Ask, Vec<(&'static str, String, String)>>;
+
+    /// The question that must be answered before `wanted` can say anything; `None` if the ask names its place itself.
+    fn selector(&self, ask: &Ask) -> Option<Selector>;
+
+    /// The bindings that an ask comes to, given the answers. Without an answer to its selector: none.
+    fn wanted(&self, ask: &Ask, answers: &Answers) -> Vec<Binding>;
+}
+
+/// Checked fields on their way to [`Target::ask`]. `account` is the 12-digit id already.
+pub type Fields = BTreeMap<&'static str, Given>;
+
+/// One line of a surface's table of fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub need: Need,
+    pub about: &'static str,
+    pub example: &'static str,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// An account by its name in the configuration or its 12 digits.
+    Account,
+    /// A region that the configuration lists for the account.
+    Region,
+    /// A word of one ASCII pattern.
+    Word(&'static Pattern),
+    /// Tags: keys, each with one value or a list of them.
+    Tags,
+}
+
+/// Whether a field must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Always,
+    /// Exactly one of the fields that name the same group.
+    OneOf(&'static str),
+}
+
+/// An ASCII allow-list for one kind of name. The same text is the schema's `pattern` and, compiled, the parser's check.
+#[derive(Debug)]
+pub struct Pattern {
+    /// As in "… is not `what`".
+    pub what: &'static str,
+    /// An anchored regular expression that ECMA 262 and Rust read alike.
+    pub regex: &'static str,
+    /// The longest, in characters.
+    pub longest: usize,
+    /// What to write, for people.
+    pub hint: &'static str,
+}
+
+/// The reading half of a surface on one cloud.
+pub trait Read: Send + Sync {
+    /// Asks the selectors and looks at the bindings, in batches, place by place; answers each exactly once. A place that
+    /// cannot be read answers [`super::Seen::Blind`] and holds up no other.
+    fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>>;
+}
+
+/// The writing half of a surface on one cloud.
+pub trait Write: Send + Sync {
+    /// Does the steps, idempotently, and tells each one's fate exactly once as it comes. A failed step stops no other. A
+    /// revocation is [`Fate::Done`] only after it was read back.
+    fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()>;
+}
+
+/// What a writer tells of a step, named by the sequence number of its intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The call is on its way, under this request or command id.
+    Sent { intent: u64, request: Text },
+    /// It is over. `at` is when the writer knew.
+    Done { intent: u64, fate: Fate, at: Timestamp },
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is", content = "because")]
+pub enum Fate {
+    /// It is so now, read back where that can be done.
+    Done,
+    /// It was there before and is not ours: nothing was done, nothing is owed.
+    Standing,
+    /// The place no longer exists, for certain (a terminated host): nothing is owed.
+    Gone,
+    /// Nothing was changed.
+    Failed(Trouble),
+    /// Nobody knows whether it was done.
+    Unknown(Trouble),
+}
+
+/// Why a call did not do what it should, by what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// For people: what happened and what to do. Never a secret value.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TroubleKind {
+    /// Later may be better: offline, timed out.
+    Unreachable,
+    /// An operator must allow it.
+    Denied,
+    /// Later will be better: slow down.
+    Throttled,
+    /// What it names is not there (a user, a policy, a group).
+    Gone,
+    /// An answer that makes no sense.
+    Broken,
+}
+
+impl Trouble {
+    pub fn new(kind: TroubleKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, detail } = self;
+        write!(f, "{kind}: {detail}")
+    }
+}
+
+impl fmt::Display for TroubleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::Throttled => "throttled",
+            Self::Gone => "gone",
+            Self::Broken => "broken",
+        })
+    }
+}

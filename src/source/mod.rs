@@ -1,0 +1,1 @@
+//! Git: the system's `git` fetches in a child process, `git2` reads. Nothing is ever checked out.
