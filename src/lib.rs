@@ -3,3 +3,5 @@ pub mod journal;
 pub mod model;
 pub mod source;
 pub mod surface;
+pub mod decide;
+pub mod engine;

@@ -92,19 +92,11 @@ impl Ask {
     pub fn id(&self) -> AskId {
         // Strings in ordered maps: serialisation cannot fail, and an empty text would only fail to match.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        AskId(hex(&Sha256::digest(json)[..6]).into())
+        AskId(Sha256::digest(json).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>().into())
     }
 
     /// The word in a field, or "" where it is not given.
     pub fn word(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", Given::word)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Binding, Commit, GrantId, Holders, Oid, Seen, Span, Stamp, Text, Trouble, Verb};
+use super::{Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Oid, Seen, Span, Stamp, Text, Trouble, Verb};
 
 /// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub struct Ledger {
     pub clock: Option<Timestamp>,
     /// Grants that are accepted and not over.
     pub grants: BTreeMap<GrantId, Terms>,
-    /// Ids that are over, and since when. For ever.
-    pub used: BTreeMap<GrantId, Timestamp>,
+    /// Ids that are over, since when and why. For ever.
+    pub used: BTreeMap<GrantId, (Timestamp, Cause)>,
     /// Files that were there at `init --existing` and are not accepted yet.
     pub prior: BTreeMap<GrantId, Timestamp>,
     /// Files that may not grant, with the blob and the reason.
@@ -57,7 +57,8 @@ pub struct Terms {
     pub author: Text,
     pub requester: Text,
     pub purpose: Text,
-    pub asks: Vec<Ask>,
+    /// What is left of the entries that were accepted: edits can only take some out.
+    pub asks: BTreeMap<AskId, Ask>,
     pub from: Option<Timestamp>,
     pub ttl: Option<Span>,
     pub stated: Option<Timestamp>,
@@ -89,8 +90,10 @@ pub struct Owned {
     pub until: Timestamp,
     pub holders: Holders,
     pub stamp: Stamp,
-    /// A grant of ours was answered with "done", or found to be there.
-    pub confirmed: bool,
+    /// Whether our grant took effect, as far as we know.
+    pub landed: Landed,
+    /// It was taken for ours though no answer ever said so: it was absent just before our call, and present after.
+    pub disputed: bool,
     /// It was found missing though we confirmed it; told once.
     pub drifted: bool,
     /// What was read before the first intent.
@@ -103,6 +106,18 @@ pub struct Owned {
     pub revoked: bool,
     /// Failures in a row.
     pub attempt: Option<Attempt>,
+}
+
+/// Whether a grant of ours took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Landed {
+    /// No call was answered yet, or each said that nothing was changed.
+    No,
+    /// A call's answer was lost.
+    Maybe,
+    /// A call was answered with "done", or looking resolved it.
+    Yes,
 }
 
 /// An intent without a terminal fate.

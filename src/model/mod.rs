@@ -22,7 +22,7 @@ pub use clock::{Clock, Wait};
 pub use finding::{Finding, Level, Spot};
 pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId};
 pub use journal::{Journal, JournalError, Line};
-pub use ledger::{Attempt, Freeze, Ledger, Owned, Pending, State, Terms};
+pub use ledger::{Attempt, Freeze, Landed, Ledger, Owned, Pending, State, Terms};
 pub use plan::{Cause, Held, Note, Plan, Seen, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
 pub use record::{Holders, Record, Stamp};

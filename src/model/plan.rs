@@ -48,6 +48,8 @@ pub enum Cause {
     Withdrawn,
     /// The grant lives on, but the entry that asked for it was taken out.
     EntryRemoved,
+    /// Its file was there before grantd began; only an id's end has this cause.
+    Prior,
 }
 
 /// One call to make: simple, decided, nothing left to choose.
@@ -121,6 +123,7 @@ impl fmt::Display for Cause {
             Self::Expired => "expired",
             Self::Withdrawn => "withdrawn",
             Self::EntryRemoved => "entry removed",
+            Self::Prior => "was there before",
         })
     }
 }

@@ -129,25 +129,23 @@ impl schemars::JsonSchema for Span {
 pub fn instant(text: &str) -> Result<Timestamp, BadTime> {
     const HELP: BadTime =
         BadTime("a moment is RFC 3339 with an offset: `2026-11-21T02:00:00Z` or `2026-11-21T03:00:00+01:00`");
-    let bytes = text.as_bytes();
-    let shaped = |shape: &[u8], at: usize| {
-        bytes.len() >= at + shape.len()
-            && shape.iter().zip(&bytes[at..]).all(|(s, b)| if *s == b'0' { b.is_ascii_digit() } else { s == b })
+    let shaped = |shape: &str, part: &str| {
+        shape.len() == part.len()
+            && shape.bytes().zip(part.bytes()).all(|(s, b)| if s == b'0' { b.is_ascii_digit() } else { s == b })
     };
-    if !shaped(b"0000-00-00T00:00:00", 0) {
-        return Err(HELP);
-    }
-    let mut at = 19;
-    if bytes.get(at) == Some(&b'.') {
-        let digits = bytes[at + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
-        if digits == 0 || digits > 9 {
-            return Err(HELP);
+    let (moment, rest) = text.split_at_checked(19).ok_or(HELP)?;
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => {
+            let zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+            if !(1..=9).contains(&(fraction.len() - zone.len())) {
+                return Err(HELP);
+            }
+            zone
         }
-        at += 1 + digits;
-    }
-    let zulu = &bytes[at..] == b"Z";
-    let offset = bytes.len() == at + 6 && (shaped(b"+00:00", at) || shaped(b"-00:00", at));
-    if !zulu && !offset {
+        None => rest,
+    };
+    let zoned = zone == "Z" || shaped("+00:00", zone) || shaped("-00:00", zone);
+    if !shaped("0000-00-00T00:00:00", moment) || !zoned {
         return Err(HELP);
     }
     text.parse().map_err(|_| BadTime("there is no such moment: look at the month, the day, the hour and the offset"))

@@ -1,0 +1,263 @@
+//! The journal's lines to the ledger, one at a time. The only maker of ledgers: state and audit trail cannot disagree.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Attempt, Binding, Cause, Fate, Freeze, Landed, Ledger, Line, Owned, Pending, Record, Span, State, Terms, Trouble, Verb,
+};
+
+/// For how long a withdrawal counts for the guard against mass withdrawal.
+pub const SLIDING: Span = Span::hours(1);
+
+/// Takes one line in. Total: a line that makes no sense for this ledger changes nothing but the clock.
+pub fn fold(ledger: &mut Ledger, line: &Line) {
+    let Line { seq, at, record } = line;
+    if let Record::Checkpoint { ledger: whole } = record {
+        ledger.clone_from(whole);
+        return;
+    }
+    ledger.clock = ledger.clock.max(Some(*at));
+    let horizon = SLIDING.before(*at);
+    ledger.withdrawn.retain(|(when, _)| *when >= horizon);
+    match record {
+        Record::Checkpoint { .. } | Record::Start { .. } | Record::Cut { .. } => {}
+        Record::Init { commit, .. } => {
+            ledger.origin = Some(commit.clone());
+            ledger.head = Some(commit.clone());
+        }
+        Record::Prior { grant, existing: true } => {
+            ledger.prior.insert(grant.clone(), *at);
+        }
+        Record::Prior { grant, existing: false } => {
+            ledger.used.insert(grant.clone(), (*at, Cause::Prior));
+        }
+        Record::Head { commit, .. } => ledger.head = Some(commit.clone()),
+        Record::Freeze { commit, reason } => {
+            ledger.freeze = Some(Freeze { since: *at, commit: commit.clone(), reason: reason.clone() });
+        }
+        Record::Thaw { .. } => ledger.freeze = None,
+        Record::Accept { .. } | Record::Amend { .. } => terms(ledger, record),
+        Record::Hold { grant, blob, reason, .. } => {
+            ledger.held.insert(grant.clone(), (blob.clone(), reason.clone()));
+        }
+        Record::Withdraw { grant, commit, author, effective } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.state = State::Withdrawn { effective: *effective, commit: commit.clone(), author: author.clone() };
+                ledger.withdrawn.push((*at, grant.clone()));
+            }
+        }
+        Record::Restore { grant, .. } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.state = State::Live;
+                ledger.withdrawn.retain(|(_, id)| id != grant);
+            }
+        }
+        Record::Release { grants, .. } => {
+            for grant in grants {
+                if let Some(Terms { state: State::Withdrawn { effective, .. }, .. }) = ledger.grants.get_mut(grant) {
+                    *effective = *at;
+                }
+            }
+        }
+        Record::Finish { grant, cause } => {
+            ledger.grants.remove(grant);
+            ledger.held.remove(grant);
+            ledger.used.insert(grant.clone(), (*at, *cause));
+        }
+        Record::Join { binding, holders, stamp } => {
+            if let Some(owned) = ledger.owned.get_mut(binding) {
+                owned.holders.clone_from(holders);
+                owned.stamp.clone_from(stamp);
+            }
+        }
+        Record::Intend { .. } => intend(ledger, *seq, *at, record),
+        Record::Sent { intent, binding, request, .. } => {
+            if let Some(Owned { open: Some(open), .. }) = ledger.owned.get_mut(binding)
+                && open.intent == *intent
+            {
+                open.request = Some(request.clone());
+            }
+        }
+        Record::Fate { intent, verb, binding, until, fate, knew, .. } => {
+            settle(ledger, binding, *intent, *verb, *until, fate, *knew);
+        }
+        Record::Dispute { binding, .. } => {
+            if let Some(owned) = ledger.owned.get_mut(binding) {
+                owned.landed = Landed::Yes;
+                owned.disputed = true;
+                owned.open = None;
+                owned.revoked = false;
+            }
+        }
+        Record::Drift { binding, .. } => {
+            if let Some(owned) = ledger.owned.get_mut(binding) {
+                owned.drifted = true;
+            }
+        }
+        Record::Standing { binding, .. } => {
+            ledger.standing.insert(binding.clone(), *at);
+        }
+        Record::Forget { binding, .. } => {
+            ledger.owned.remove(binding);
+            ledger.standing.remove(binding);
+            ledger.refused.remove(binding);
+        }
+    }
+}
+
+fn terms(ledger: &mut Ledger, record: &Record) {
+    match record {
+        Record::Accept {
+            grant, path, blob, commit, author, committed: _, requester, purpose, asks, from, ttl, stated, start, until, ceiling,
+        } => {
+            let terms = Terms {
+                path: path.clone(),
+                blob: blob.clone(),
+                commit: commit.clone(),
+                author: author.clone(),
+                requester: requester.clone(),
+                purpose: purpose.clone(),
+                asks: asks.iter().map(|ask| (ask.id(), ask.clone())).collect(),
+                from: *from,
+                ttl: *ttl,
+                stated: *stated,
+                start: *start,
+                until: *until,
+                ceiling: *ceiling,
+                state: State::Live,
+            };
+            ledger.prior.remove(grant);
+            ledger.held.remove(grant);
+            ledger.grants.insert(grant.clone(), terms);
+        }
+        Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.path = path.clone();
+                terms.blob = blob.clone();
+                terms.commit = commit.clone();
+                terms.author = author.clone();
+                terms.purpose = purpose.clone();
+                terms.asks = asks.iter().map(|ask| (ask.id(), ask.clone())).collect();
+                terms.ttl = *ttl;
+                terms.stated = *stated;
+                terms.until = *until;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
+    let Record::Intend { verb, binding, until, before, holders, stamp, cause: _, act_by: _ } = record else { return };
+    let open = Some(Pending { intent: seq, verb: *verb, until: *until, asked: at, request: None });
+    ledger.standing.remove(binding);
+    match ledger.owned.get_mut(binding) {
+        Some(owned) => {
+            // An earlier call whose answer never came may still have landed.
+            if owned.open.as_ref().is_some_and(|open| open.verb == Verb::Grant) {
+                owned.landed = owned.landed.max(Landed::Maybe);
+            }
+            if *verb != Verb::Revoke {
+                owned.holders.clone_from(holders);
+                owned.stamp.clone_from(stamp);
+            }
+            owned.open = open;
+        }
+        None => {
+            let owned = Owned {
+                until: *until,
+                holders: holders.clone(),
+                stamp: stamp.clone(),
+                landed: Landed::No,
+                disputed: false,
+                drifted: false,
+                before: before.clone(),
+                open,
+                wrote: None,
+                revoked: false,
+                attempt: None,
+            };
+            ledger.owned.insert(binding.clone(), owned);
+        }
+    }
+}
+
+fn settle(ledger: &mut Ledger, binding: &Binding, intent: u64, verb: Verb, until: Timestamp, fate: &Fate, knew: Timestamp) {
+    let Some(owned) = ledger.owned.get_mut(binding) else { return };
+    // The fate of an intent that a later one has replaced says nothing about the present.
+    if owned.open.as_ref().is_none_or(|open| open.intent != intent) {
+        return;
+    }
+    owned.open = None;
+    match fate {
+        Fate::Done => {
+            owned.wrote = Some(knew);
+            owned.attempt = None;
+            ledger.refused.remove(binding);
+            match verb {
+                Verb::Revoke => owned.revoked = true,
+                Verb::Grant | Verb::Renew => {
+                    owned.until = until;
+                    owned.landed = Landed::Yes;
+                    owned.drifted = false;
+                    owned.revoked = false;
+                }
+            }
+        }
+        Fate::Standing => {
+            ledger.owned.remove(binding);
+            if verb != Verb::Revoke {
+                ledger.standing.insert(binding.clone(), knew);
+            }
+        }
+        Fate::Gone => {
+            ledger.owned.remove(binding);
+        }
+        Fate::Failed(trouble) => {
+            let attempt = again(owned.attempt.as_ref(), knew, trouble);
+            if verb == Verb::Grant && owned.landed == Landed::No {
+                let attempt = again(ledger.refused.get(binding), knew, trouble);
+                ledger.owned.remove(binding);
+                ledger.refused.insert(binding.clone(), attempt);
+            } else {
+                owned.attempt = Some(attempt);
+            }
+        }
+        Fate::Unknown(trouble) => {
+            owned.wrote = Some(knew);
+            owned.landed = owned.landed.max(Landed::Maybe);
+            owned.attempt = Some(again(owned.attempt.as_ref(), knew, trouble));
+        }
+    }
+}
+
+fn again(before: Option<&Attempt>, last: Timestamp, trouble: &Trouble) -> Attempt {
+    let count = before.map_or(1, |attempt| attempt.count.saturating_add(1));
+    Attempt { count, last, trouble: trouble.clone() }
+}
+
+/// The ledger of all lines in order.
+#[cfg(test)]
+pub fn folded<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Ledger {
+    let mut ledger = Ledger::default();
+    lines.into_iter().for_each(|line| fold(&mut ledger, line));
+    ledger
+}
+
+/// The newest end of life among holders: why a binding is not wanted any more, and by which commit.
+pub fn cause(ledger: &Ledger, owned: &Owned) -> Cause {
+    let mut last: BTreeMap<Timestamp, Cause> = BTreeMap::new();
+    for grant in owned.holders.keys() {
+        match ledger.used.get(grant) {
+            Some((at, cause)) => {
+                last.insert(*at, *cause);
+            }
+            None => {
+                last.insert(Timestamp::MAX, Cause::EntryRemoved);
+            }
+        }
+    }
+    last.last_key_value().map_or(Cause::Expired, |(_, cause)| *cause)
+}

@@ -1,0 +1,25 @@
+//! The guard against mass withdrawal by mistake: a wrong merge must not take everybody's access at once. Expiry is never
+//! held, nor is a withdrawal that stands alone.
+
+use jiff::Timestamp;
+
+use crate::model::{Ledger, Span, State};
+
+/// For how long a mass withdrawal waits for an operator before it is done all the same.
+const HOLD: Span = Span::minutes(30);
+/// So few withdrawals within the sliding hour are never held.
+const FEW: usize = 10;
+
+/// When withdrawals of `count` live grants in one revision take effect: now, or, if together with those of the last hour they
+/// are at least 10 and more than a quarter of what was live, half an hour later.
+pub fn effective(ledger: &Ledger, count: usize, now: Timestamp) -> Timestamp {
+    let recent = ledger.withdrawn.len();
+    let live = ledger.grants.values().filter(|terms| terms.state == State::Live).count();
+    let (gone, before) = (recent + count, recent + live);
+    if count > 1 && gone >= FEW && gone * 4 > before { HOLD.after(now) } else { now }
+}
+
+/// Whether a mass withdrawal waits: no end is moved later meanwhile.
+pub fn holding(ledger: &Ledger, now: Timestamp) -> bool {
+    ledger.grants.values().any(|terms| matches!(terms.state, State::Withdrawn { effective, .. } if effective > now))
+}

@@ -1,0 +1,31 @@
+//! The pure verbs: no I/O, no clock, no randomness; `now` is an argument.
+//!
+//! `parse` makes grants of bytes, `admit` decides what a revision changes in the life of grants, `desire` says which
+//! bindings are wanted now, `plan` compares them with what is owned and seen, `fold` makes the ledger of the journal, and
+//! `render` shows it all to people.
+
+mod admit;
+mod desire;
+mod digest;
+mod fold;
+mod guard;
+mod judge;
+mod parse;
+mod plan;
+mod shape;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+pub use admit::{Admission, Filed, Intake, admit, close};
+pub use desire::{Want, Wanted, desire, earliest, end_of};
+pub use digest::digest;
+pub use fold::fold;
+pub use judge::{judge, protects};
+pub use parse::{LONGEST, Parsed, parse, stem};
+pub use plan::{FRESH, Ground, SETTLE, plan};
+
+use crate::model::Target;
+
+/// The surfaces by name: the pure halves, as the registry lists them.
+pub type Targets = BTreeMap<&'static str, Box<dyn Target>>;

@@ -1,0 +1,354 @@
+//! The reading and deciding half: fetch, survey, admit, desire, plan. It cannot write to the cloud: it has no writers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    decide::{FRESH, Ground, Intake, SETTLE, Targets, admit, close, desire, earliest, plan},
+    model::{
+        Binding, Clock, Commit, Event, Finding, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight, Source,
+        SourceError, Span, Survey,
+    },
+};
+
+use super::{
+    Book,
+    intake::{Known, Librarian},
+};
+
+/// How far our clock may lie behind the journal's latest time before it is not trusted to grant by.
+const TOLERANCE: Span = Span::minutes(2);
+
+/// What the reading half is made of.
+pub struct Parts {
+    pub targets: Arc<Targets>,
+    pub readers: BTreeMap<&'static str, Arc<dyn Read>>,
+    pub source: Arc<dyn Source>,
+    pub clock: Arc<dyn Clock>,
+    pub policy: Arc<Policy>,
+}
+
+/// Everything that happens, handled one by one by whoever runs the cycle.
+pub enum Happening {
+    /// The branch's head, or why there is none.
+    Fetched(Result<Commit, SourceError>),
+    /// A revision was read, or could not be.
+    Taken(Box<(Librarian, Result<Intake, SourceError>)>),
+    /// A look at the cloud came back.
+    Read(Vec<Reading>),
+    /// A writer tells of a step.
+    Told(Event),
+    /// A writer is through with these intents: whatever it did not tell of is of unknown fate.
+    Through(Vec<u64>),
+}
+
+/// What a turn decided, for whoever shows or does it.
+#[derive(Debug, Clone, Default)]
+pub struct Outlook {
+    pub plan: Plan,
+    pub findings: Vec<Finding>,
+    /// The head that the findings are about.
+    pub head: Option<Commit>,
+    /// Why nothing is granted, if so.
+    pub standstill: Option<String>,
+    /// Why the last fetch failed.
+    pub source: Option<String>,
+}
+
+pub struct Cycle {
+    pub parts: Parts,
+    pub book: Book,
+    survey: Survey,
+    intake: Option<Intake>,
+    /// At home, or out with a task that reads a revision.
+    librarian: Option<Librarian>,
+    fetching: bool,
+    fetched: Option<Timestamp>,
+    trouble: Option<SourceError>,
+    /// Looks that are under way.
+    reading: BTreeSet<Binding>,
+    asking: BTreeMap<Selector, Option<Timestamp>>,
+    happenings: UnboundedReceiver<Happening>,
+    sender: UnboundedSender<Happening>,
+    tasks: usize,
+}
+
+impl Cycle {
+    pub fn new(parts: Parts, book: Book) -> Self {
+        let (sender, happenings) = unbounded_channel();
+        Self {
+            parts,
+            book,
+            survey: Survey::default(),
+            intake: None,
+            librarian: Some(Librarian::default()),
+            fetching: false,
+            fetched: None,
+            trouble: None,
+            reading: BTreeSet::new(),
+            asking: BTreeMap::new(),
+            happenings,
+            sender,
+            tasks: 0,
+        }
+    }
+
+    pub fn sender(&self) -> UnboundedSender<Happening> {
+        self.sender.clone()
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        self.book.ledger()
+    }
+
+    /// Now, and never earlier than the journal's latest line.
+    pub fn now(&self) -> Timestamp {
+        self.ledger().clock.map_or(self.parts.clock.now(), |latest| latest.max(self.parts.clock.now()))
+    }
+
+    /// Whether a fetch, a read of a revision or a look at the cloud is under way.
+    pub fn busy(&self) -> bool {
+        self.tasks > 0
+    }
+
+    /// When Git last answered.
+    pub fn fetched(&self) -> Option<Timestamp> {
+        self.fetched
+    }
+
+    /// A new policy: what was parsed under the old one is parsed again with the next revision.
+    pub fn reconfigure(&mut self, policy: Arc<Policy>) {
+        self.parts.policy = policy;
+        self.survey.answers.clear();
+        self.asking.clear();
+        if let Some(librarian) = &mut self.librarian {
+            librarian.forget();
+        }
+        self.intake = None;
+    }
+
+    /// Asks Git for the head, unless that is under way.
+    pub fn fetch(&mut self) {
+        if self.fetching {
+            return;
+        }
+        self.fetching = true;
+        let source = self.parts.source.clone();
+        self.spawn(async move { Happening::Fetched(source.fetch().await) });
+    }
+
+    /// Reads one commit, as if it were the head of the branch.
+    pub fn take(&mut self, head: Commit) {
+        let Some(mut librarian) = self.librarian.take() else { return };
+        let Parts { source, targets, policy, .. } = &self.parts;
+        let (source, targets, policy) = (source.clone(), targets.clone(), policy.clone());
+        let known = Known::new(self.ledger());
+        self.fetching = true;
+        self.spawn(async move {
+            let intake = librarian.take(source.as_ref(), &head, &known, &targets, &policy).await;
+            Happening::Taken(Box::new((librarian, intake)))
+        });
+    }
+
+    /// Looks at everything: all that is wanted or owned, and every selector.
+    pub fn sweep(&mut self) {
+        let now = self.now();
+        let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &self.parts.policy, now);
+        let bindings: BTreeSet<Binding> = wanted.bindings.into_keys().chain(self.ledger().owned.keys().cloned()).collect();
+        self.read(wanted.selectors, bindings);
+    }
+
+    /// The next happening; waits for one.
+    pub async fn next(&mut self) -> Happening {
+        match self.happenings.recv().await {
+            Some(happening) => happening,
+            // Never: we hold a sender ourselves.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A happening that is there already.
+    pub fn ready(&mut self) -> Option<Happening> {
+        self.happenings.try_recv().ok()
+    }
+
+    /// Takes in what concerns the reading half; hands back what concerns the writing one.
+    pub fn absorb(&mut self, happening: Happening) -> Option<Happening> {
+        match happening {
+            Happening::Told(_) | Happening::Through(_) => return Some(happening),
+            Happening::Fetched(answer) => {
+                self.tasks -= 1;
+                self.fetching = false;
+                match answer {
+                    Ok(head) => {
+                        self.fetched = Some(self.now());
+                        self.trouble = None;
+                        if self.intake.as_ref().is_none_or(|intake| intake.head != head) {
+                            self.take(head);
+                        }
+                    }
+                    Err(error) => self.cannot(error),
+                }
+            }
+            Happening::Taken(taken) => {
+                self.tasks -= 1;
+                self.fetching = false;
+                let (librarian, answer) = *taken;
+                self.librarian = Some(librarian);
+                match answer {
+                    Ok(intake) => {
+                        tracing::info!(head = %intake.head, files = intake.files.len(), findings = intake.findings.len(), "revision read");
+                        self.intake = Some(intake);
+                        // Hosts may have joined: a new revision asks the selectors again.
+                        self.asking.clear();
+                    }
+                    Err(error) => self.cannot(error),
+                }
+            }
+            Happening::Read(readings) => {
+                self.tasks -= 1;
+                let now = self.now();
+                for reading in readings {
+                    match &reading {
+                        Reading::Sight(Sight { binding, .. }) => {
+                            self.reading.remove(binding);
+                        }
+                        Reading::Answer { selector, .. } => {
+                            self.asking.insert(selector.clone(), Some(now));
+                        }
+                    }
+                    self.survey.take(reading);
+                }
+            }
+        }
+        None
+    }
+
+    fn cannot(&mut self, error: SourceError) {
+        tracing::warn!(error = %error, "Git cannot be read: nothing new is granted, ends go on");
+        self.trouble = Some(error);
+    }
+
+    /// Decides: ends what is over, admits what the revision brings, plans. Records what it decides; makes no call.
+    pub fn turn(&mut self, pending: &BTreeSet<Binding>) -> Outlook {
+        let now = self.now();
+        self.book.mend(now);
+        let policy = self.parts.policy.clone();
+        self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
+        let distrust = self.distrust();
+        let mut outlook = Outlook { source: self.trouble.as_ref().map(ToString::to_string), ..Outlook::default() };
+        let mut fresh = BTreeSet::new();
+        if let Some(intake) = &self.intake {
+            let admission = admit(self.book.ledger(), intake, &policy, now);
+            outlook.findings = admission.findings;
+            outlook.head = Some(intake.head.clone());
+            outlook.plan.held = admission.held;
+            let accepted = |record: &Record| match record {
+                Record::Accept { grant, .. } => Some(grant.clone()),
+                _ => None,
+            };
+            let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
+            let (ends, rest): (Vec<_>, Vec<_>) = admission.records.into_iter().partition(|record| matches!(record, Record::Withdraw { .. }));
+            self.book.write_anyway(now, ends);
+            if distrust.is_none() && self.book.write(now, rest).is_some() {
+                fresh = news;
+            }
+            self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
+        }
+        outlook.standstill = distrust.or_else(|| self.standstill());
+        let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
+        let ground = Ground {
+            ledger: self.book.ledger(),
+            survey: &self.survey,
+            targets: &self.parts.targets,
+            policy: &policy,
+            pending,
+            fresh: &fresh,
+            standstill: outlook.standstill.as_deref(),
+            now,
+        };
+        let held = std::mem::take(&mut outlook.plan.held);
+        outlook.plan = plan(&ground, &wanted);
+        outlook.plan.held = held;
+        self.survey.keep(|selector| wanted.selectors.contains(selector));
+        self.asking.retain(|selector, _| wanted.selectors.contains(selector));
+        let mut selectors = wanted.selectors;
+        selectors.retain(|selector| match (self.asking.get(selector), self.survey.answers.get(selector)) {
+            (None, _) => true,
+            (Some(None), _) => false,
+            (Some(Some(at)), Some(Err(_))) => {
+                let again = FRESH.after(*at);
+                outlook.plan.wake = earliest(outlook.plan.wake, again);
+                again <= now
+            }
+            (Some(Some(_)), _) => false,
+        });
+        self.read(selectors, outlook.plan.reads.iter().cloned().collect());
+        let records = outlook.plan.records.clone();
+        if !records.is_empty() && self.book.write(now, records).is_some() {
+            // They may be what the next steps wait for.
+            outlook.plan.wake = Some(now);
+        }
+        if let Some(retry) = self.book.retry() {
+            outlook.plan.wake = earliest(outlook.plan.wake, retry);
+        }
+        self.survey.fade(SETTLE.before(SETTLE.before(now)));
+        outlook
+    }
+
+    /// Our clock lies behind the journal's: an end reckoned from now would lie too late.
+    fn distrust(&self) -> Option<String> {
+        let (now, latest) = (self.parts.clock.now(), self.ledger().clock?);
+        (now < TOLERANCE.before(latest)).then(|| format!("the clock says {now}, and the journal has lines of {latest}: set the clock"))
+    }
+
+    fn standstill(&self) -> Option<String> {
+        if let Some((why, _)) = self.book.fault() {
+            return Some(format!("the journal cannot be written: {why}"));
+        }
+        self.ledger().freeze.as_ref().map(|freeze| format!("granting is frozen: {}", freeze.reason))
+    }
+
+    fn read(&mut self, selectors: BTreeSet<Selector>, bindings: BTreeSet<Binding>) {
+        let mut tasks: BTreeMap<&'static str, (Vec<Selector>, Vec<Binding>)> = BTreeMap::new();
+        let readers = &self.parts.readers;
+        let known = |surface: &str| readers.keys().copied().find(|key| *key == surface);
+        for selector in selectors {
+            if let Some(surface) = known(&selector.surface) {
+                self.asking.insert(selector.clone(), None);
+                tasks.entry(surface).or_default().0.push(selector);
+            }
+        }
+        for binding in bindings {
+            if let Some(surface) = known(&binding.surface)
+                && self.reading.insert(binding.clone())
+            {
+                tasks.entry(surface).or_default().1.push(binding);
+            }
+        }
+        for (surface, (selectors, bindings)) in tasks {
+            let Some(reader) = readers.get(surface).cloned() else { continue };
+            let sender = self.sender.clone();
+            self.tasks += 1;
+            tokio::spawn(async move {
+                let readings = reader.read(&selectors, &bindings).await;
+                let _ = sender.send(Happening::Read(readings));
+            });
+        }
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = Happening> + Send + 'static) {
+        self.tasks += 1;
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let happening = task.await;
+            // The receiver is gone only when the process ends.
+            let _ = sender.send(happening);
+        });
+    }
+}

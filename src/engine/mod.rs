@@ -1,0 +1,12 @@
+//! Joins decisions with the world outside: the cycle reads and decides, the executor writes, the daemon goes on and on.
+//! Tasks are spawned nowhere else.
+
+mod apply;
+mod book;
+mod cycle;
+mod intake;
+
+pub use apply::Executor;
+pub use book::Book;
+pub use cycle::{Cycle, Happening, Outlook, Parts};
+pub use intake::Librarian;
