@@ -1,0 +1,302 @@
+use std::{collections::BTreeSet, path::Path};
+
+use git2::{ErrorCode, ObjectType, Odb, Repository};
+
+use super::names_grant;
+use crate::model::{Commit, Entry, Finding, Oid, SourceError, Tree};
+
+/// Where the head of the remote branch is kept.
+pub(super) const FETCHED: &str = "refs/grantd/fetched";
+
+/// The largest grant file, bytes.
+pub const MAX_BLOB: u64 = 64 * 1024;
+/// The most entries below the grants folder, folders and other files included: the same folder can hang in a tree a
+/// thousand times and cost nothing to make.
+pub const MAX_ENTRIES: usize = 20_000;
+/// How many folders deep a grant file may lie below the grants folder.
+pub const MAX_DEPTH: usize = 8;
+/// The largest single folder, bytes of its tree object.
+const MAX_TREE: usize = 8 * 1024 * 1024;
+
+/// Opened for each call: this costs less than a millisecond, sees what was fetched meanwhile, and a repository cannot be
+/// shared between threads.
+fn open(bare: &Path) -> Result<Repository, SourceError> {
+    Repository::open_bare(bare).map_err(|e| match e.code() {
+        ErrorCode::NotFound => SourceError::Missing(format!("nothing has been fetched into {} yet", bare.display())),
+        _ => broken(&format!("the repository {}", bare.display()), &e),
+    })
+}
+
+fn broken(what: &str, e: &git2::Error) -> SourceError {
+    SourceError::Broken(format!("{what} cannot be read: {}", e.message()))
+}
+
+fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
+    let full = text.len() == 40;
+    full.then(|| git2::Oid::from_str(text).ok())
+        .flatten()
+        .ok_or_else(|| SourceError::Missing(format!("`{}` is no full object id", text.escape_debug())))
+}
+
+fn as_commit(id: git2::Oid) -> Commit {
+    Commit(id.to_string().into())
+}
+
+/// The head that was fetched last.
+pub fn fetched(bare: &Path) -> Result<Option<Commit>, SourceError> {
+    match open(bare)?.refname_to_id(FETCHED) {
+        Ok(id) => Ok(Some(as_commit(id))),
+        Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
+        Err(e) => Err(broken(FETCHED, &e)),
+    }
+}
+
+/// Fails with `Missing` if it is not there.
+pub fn commit(bare: &Path, commit: &Commit) -> Result<(), SourceError> {
+    if has_commit(bare, commit)? { Ok(()) } else { Err(no_commit(commit)) }
+}
+
+fn no_commit(commit: &Commit) -> SourceError {
+    SourceError::Missing(format!("the commit {} is not in the local repository", commit.0.escape_debug()))
+}
+
+pub fn has_commit(bare: &Path, commit: &Commit) -> Result<bool, SourceError> {
+    let Ok(id) = object_id(&commit.0) else { return Ok(false) };
+    match open(bare)?.find_commit(id) {
+        Ok(_) => Ok(true),
+        Err(e) if e.code() == ErrorCode::NotFound => Ok(false),
+        Err(e) => Err(broken(&format!("the commit {commit}"), &e)),
+    }
+}
+
+/// A full id, the branch, `HEAD`, a ref of the bare repository, or the beginning of an id, in this order.
+pub fn resolve(bare: &Path, rev: &str, branch: &str) -> Result<Commit, SourceError> {
+    let repo = open(bare)?;
+    let shown = rev.escape_debug();
+    let missing = || {
+        SourceError::Missing(format!(
+            "`{shown}` names no commit of what was fetched: write a commit id, `{branch}` or `HEAD`"
+        ))
+    };
+    if let Ok(id) = object_id(rev) {
+        return repo.find_commit(id).map(|found| as_commit(found.id())).map_err(|_| missing());
+    }
+    let named = if rev == "HEAD" || rev == branch {
+        repo.find_reference(FETCHED)
+    } else {
+        repo.resolve_reference_from_short_name(rev)
+    };
+    if let Ok(found) = named.and_then(|found| found.peel_to_commit()) {
+        return Ok(as_commit(found.id()));
+    }
+    if rev.len() < 4 || !rev.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(missing());
+    }
+    repo.find_commit_by_prefix(rev).map(|found| as_commit(found.id())).map_err(|e| match e.code() {
+        ErrorCode::Ambiguous => SourceError::Missing(format!("`{shown}` begins several ids: write more digits")),
+        _ => missing(),
+    })
+}
+
+/// The contents of blobs, in the order asked for. The caller has looked at their sizes before.
+pub fn blobs(bare: &Path, blobs: &[Oid]) -> Result<Vec<Vec<u8>>, SourceError> {
+    let repo = open(bare)?;
+    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let read = |blob: &Oid| {
+        let id = object_id(&blob.0)?;
+        let (size, kind) = header(&odb, id)?;
+        if kind != ObjectType::Blob || size > MAX_BLOB {
+            return Err(SourceError::Broken(format!("{id} is no file of at most {MAX_BLOB} bytes")));
+        }
+        odb.read(id).map(|object| object.data().to_vec()).map_err(|e| broken(&format!("the file {id}"), &e))
+    };
+    blobs.iter().map(read).collect()
+}
+
+/// Size and kind, without the content.
+fn header(odb: &Odb<'_>, id: git2::Oid) -> Result<(u64, ObjectType), SourceError> {
+    match odb.read_header(id) {
+        Ok((size, kind)) => Ok((size as u64, kind)),
+        Err(e) if e.code() == ErrorCode::NotFound => {
+            Err(SourceError::Missing(format!("the object {id} is not in the local repository")))
+        }
+        Err(e) => Err(broken(&format!("the object {id}"), &e)),
+    }
+}
+
+/// The grants folder at a commit.
+pub fn tree(bare: &Path, commit: &Commit, folder: &str) -> Result<Tree, SourceError> {
+    let repo = open(bare)?;
+    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let found = repo.find_commit(object_id(&commit.0)?).map_err(|e| match e.code() {
+        ErrorCode::NotFound => no_commit(commit),
+        _ => broken(&format!("the commit {commit}"), &e),
+    })?;
+    let mut walk = Walk { repo: &repo, odb: &odb, entries: Vec::new(), findings: Vec::new(), seen: 0 };
+    match walk.folder(found.tree_id(), folder) {
+        Ok(()) => {
+            walk.entries.sort_by(|a, b| a.path.cmp(&b.path));
+            walk.findings.sort();
+            Ok(Tree { entries: walk.entries, findings: walk.findings, refused: None })
+        }
+        Err(Stop::Refused(why)) => Ok(Tree { refused: Some(why), ..Tree::default() }),
+        Err(Stop::Failed(e)) => Err(e),
+    }
+}
+
+struct Walk<'a> {
+    repo: &'a Repository,
+    odb: &'a Odb<'a>,
+    entries: Vec<Entry>,
+    findings: Vec<Finding>,
+    /// Entries below the grants folder so far.
+    seen: usize,
+}
+
+/// Why a walk ends early.
+enum Stop {
+    /// Nothing of this tree may be used.
+    Refused(String),
+    Failed(SourceError),
+}
+
+impl From<SourceError> for Stop {
+    fn from(e: SourceError) -> Self {
+        Self::Failed(e)
+    }
+}
+
+const FORMAT: i32 = 0o170_000;
+const FOLDER: i32 = 0o040_000;
+const FILE: i32 = 0o100_000;
+const LINK: i32 = 0o120_000;
+const MODULE: i32 = 0o160_000;
+const EXECUTE: i32 = 0o111;
+
+impl<'a> Walk<'a> {
+    /// Goes from the root of the repository to the grants folder and reads it.
+    fn folder(&mut self, root: git2::Oid, folder: &str) -> Result<(), Stop> {
+        let mut tree = root;
+        let mut path = String::new();
+        for part in folder.split('/') {
+            let found = self.tree(tree, &path)?;
+            // Only this one name counts so far: the rest of the repository is not ours.
+            let twins: Vec<_> =
+                found.iter().filter(|entry| entry.name_bytes().eq_ignore_ascii_case(part.as_bytes())).collect();
+            path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
+            let entry = match twins.as_slice() {
+                [] => return Ok(()),
+                [one] if one.name_bytes() == part.as_bytes() => one,
+                [_] => return Ok(()),
+                _ => return Err(Stop::Refused(format!("`{path}` is there twice, or in upper and in lower case"))),
+            };
+            if entry.filemode_raw() & FORMAT != FOLDER {
+                self.finding(
+                    &path,
+                    "the grants folder is no folder",
+                    "commit a folder of this name, or correct `path`",
+                );
+                return Ok(());
+            }
+            tree = entry.id();
+        }
+        self.read(tree, &path, folder, 0)
+    }
+
+    fn tree(&self, id: git2::Oid, path: &str) -> Result<git2::Tree<'a>, Stop> {
+        let (size, kind) = header(self.odb, id)?;
+        if kind != ObjectType::Tree {
+            return Err(Stop::Refused(format!("the folder `{path}` is no tree")));
+        }
+        if size > MAX_TREE as u64 {
+            return Err(Stop::Refused(format!("the folder `{path}` is larger than {MAX_TREE} bytes")));
+        }
+        self.repo.find_tree(id).map_err(|e| broken(&format!("the folder `{path}`"), &e).into())
+    }
+
+    fn read(&mut self, id: git2::Oid, path: &str, root: &str, depth: usize) -> Result<(), Stop> {
+        if depth > MAX_DEPTH {
+            return Err(Stop::Refused(format!("`{path}` lies more than {MAX_DEPTH} folders deep")));
+        }
+        let tree = self.tree(id, path)?;
+        self.seen += tree.len();
+        if self.seen > MAX_ENTRIES {
+            return Err(Stop::Refused(format!("there are more than {MAX_ENTRIES} files and folders in `{root}`")));
+        }
+        let mut names = BTreeSet::new();
+        let mut below = Vec::new();
+        for entry in &tree {
+            let name = honest(entry.name_bytes(), path).map_err(Stop::Refused)?;
+            if !names.insert(name.to_ascii_lowercase()) {
+                let why = format!("`{path}/{name}` is there twice, or in upper and in lower case");
+                return Err(Stop::Refused(why));
+            }
+            let full = format!("{path}/{name}");
+            let mode = entry.filemode_raw();
+            if mode & FORMAT == FOLDER {
+                if !name.starts_with('.') {
+                    below.push((entry.id(), full));
+                }
+            } else {
+                self.file(entry.id(), &full, name, mode)?;
+            }
+        }
+        below.into_iter().try_for_each(|(id, full)| self.read(id, &full, root, depth + 1))
+    }
+
+    /// One entry that is no folder.
+    fn file(&mut self, id: git2::Oid, path: &str, name: &str, mode: i32) -> Result<(), Stop> {
+        let lower = name.to_ascii_lowercase();
+        match mode & FORMAT {
+            LINK => self.finding(path, "a symbolic link is not followed", "commit the file itself in its place"),
+            MODULE => self.finding(path, "a submodule is not read", "commit its files themselves in its place"),
+            FILE if !names_grant(&lower) => {}
+            FILE if !names_grant(name) => {
+                self.finding(path, "the extension is not in lower case, so the file is not read", "write `.yaml`");
+            }
+            FILE if mode & EXECUTE != 0 => {
+                let help = format!("make it a regular file: git update-index --chmod=-x {path}");
+                self.finding(path, "the file is executable", &help);
+            }
+            FILE => {
+                let (size, kind) = header(self.odb, id)?;
+                if kind != ObjectType::Blob {
+                    return Err(Stop::Refused(format!("the file `{path}` is no blob")));
+                }
+                let blob = Oid(id.to_string().into());
+                self.entries.push(Entry { path: path.into(), blob, size });
+            }
+            _ => return Err(Stop::Refused(format!("`{path}` has the unknown mode {mode:o}"))),
+        }
+        Ok(())
+    }
+
+    fn finding(&mut self, path: &str, message: &str, help: &str) {
+        self.findings.push(Finding::error(path, None, message, help));
+    }
+}
+
+/// The name, if an honest git can have made it. The error says where the name is, without repeating what is not printable.
+fn honest<'a>(name: &'a [u8], folder: &str) -> Result<&'a str, String> {
+    let refuse = |what: &str| Err(format!("a name in the folder `{folder}` {what}"));
+    let Ok(text) = std::str::from_utf8(name) else { return refuse("is not UTF-8") };
+    if text.is_empty() || text == "." || text == ".." || text.contains('/') {
+        return refuse("leads out of it");
+    }
+    if text.chars().any(char::is_control) {
+        return refuse("holds control characters");
+    }
+    if is_dot_git(text) {
+        return refuse("is `.git`, or is taken for it by another file system");
+    }
+    Ok(text)
+}
+
+/// `.git` for some file system: HFS+ skips invisible characters, NTFS drops dots and blanks at the end and what follows a
+/// colon, and knows short names.
+fn is_dot_git(name: &str) -> bool {
+    let invisible = |c: &char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let seen: String = name.chars().filter(|c| !invisible(c)).collect();
+    let stem = seen.split([':', '\\']).next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    stem.eq_ignore_ascii_case(".git") || stem.eq_ignore_ascii_case("git~1")
+}
