@@ -34,6 +34,9 @@ pub enum JournalError {
     /// There is none.
     #[error("there is no journal in {0}: `grantd init` begins a new installation")]
     None(String),
+    /// There is one already.
+    #[error("there is a journal in {0} already: nothing is begun over it")]
+    Exists(String),
     /// Another process writes it.
     #[error("{0}")]
     Locked(String),

@@ -1,0 +1,123 @@
+//! A segment, read and checked line by line.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{
+    disk::failed,
+    line::{self, Head, Said, hex},
+};
+use crate::model::{JournalError, Line, Record};
+
+/// A batch in bytes, ready to be written after `before`, and what it comes to.
+pub(super) struct Batch {
+    pub bytes: Vec<u8>,
+    pub lines: Vec<Line>,
+    /// Its commit line.
+    pub head: Head,
+}
+
+impl Batch {
+    pub fn new(before: &Head, at: Timestamp, records: Vec<Record>) -> Result<Self, JournalError> {
+        let mut bytes = Vec::new();
+        let mut head = before.clone();
+        let mut lines = Vec::with_capacity(records.len());
+        for record in records {
+            let line = line::record(&head, at, &record)
+                .map_err(|error| JournalError::Io(format!("a record cannot be written as JSON: {error}")))?;
+            head = head.next(&line);
+            bytes.extend_from_slice(&line);
+            lines.push(Line { seq: head.seq, at, record });
+        }
+        let commit = line::commit(&head, lines.len() as u64, &hex(&Sha256::digest(&bytes)));
+        bytes.extend_from_slice(&commit);
+        Ok(Self { bytes, lines, head: head.next(&commit) })
+    }
+}
+
+/// What a segment's complete batches come to, and what is left after them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// The last commit line.
+    pub head: Head,
+    /// Of complete batches, commit lines included.
+    pub lines: u64,
+    pub batches: u64,
+    /// Length of the complete batches, in bytes.
+    pub length: u64,
+    /// Length of the first batch, in bytes.
+    pub first: u64,
+    /// Length of an unfinished batch at the end, in bytes.
+    pub tail: u64,
+}
+
+/// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order and
+/// only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
+pub(super) fn walk<E: From<JournalError>>(
+    path: &Path,
+    before: Head,
+    mut each: impl FnMut(Head, Option<Line>) -> Result<(), E>,
+) -> Result<Segment, E> {
+    let mut reader = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed("open", path))?);
+    let later = before.seq > 0;
+    let mut segment = Segment { head: before.clone(), lines: 0, batches: 0, length: 0, first: 0, tail: 0 };
+    let mut at = before;
+    let mut batch: Vec<(Head, Line)> = Vec::new();
+    let mut hash = Sha256::new();
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        reader.read_until(b'\n', &mut bytes).map_err(failed("read", path))?;
+        let number = segment.lines + batch.len() as u64 + 1;
+        let corrupt = |what: String| JournalError::Corrupt(format!("{}, line {number}: {what}", path.display()));
+        let expected = || line::commit(&at, batch.len() as u64, &hex(&hash.clone().finalize()));
+        let Some(text) = bytes.strip_suffix(b"\n") else {
+            if !line::cut_short(&at, &bytes, &expected()) {
+                let what = "expected a newline at the end, and this is not what an interrupted write leaves";
+                return Err(corrupt(what.into()).into());
+            }
+            segment.tail += bytes.len() as u64;
+            return Ok(segment);
+        };
+        segment.tail += bytes.len() as u64;
+        match line::parse(&at, text).map_err(corrupt)? {
+            Said::Record(line) => {
+                if later && segment.batches == 0 && !matches!(line.record, Record::Checkpoint { .. }) {
+                    let what = "expected a checkpoint: every segment but the first begins with one, in its own batch";
+                    return Err(corrupt(what.into()).into());
+                }
+                if later && segment.batches == 0 && !batch.is_empty() {
+                    return Err(corrupt("expected the commit line of the checkpoint".into()).into());
+                }
+                hash.update(&bytes);
+                at = at.next(&bytes);
+                batch.push((at.clone(), *line));
+            }
+            Said::Commit if batch.is_empty() || expected() != bytes => {
+                let what = format!("expected {}", String::from_utf8_lossy(&expected()).trim_end());
+                return Err(corrupt(what).into());
+            }
+            Said::Commit => {
+                at = at.next(&bytes);
+                segment.head = at.clone();
+                segment.lines = number;
+                segment.batches += 1;
+                segment.length += std::mem::take(&mut segment.tail);
+                if segment.batches == 1 {
+                    segment.first = segment.length;
+                }
+                hash.reset();
+                for (head, line) in batch.drain(..) {
+                    each(head, Some(line))?;
+                }
+                each(at.clone(), None)?;
+            }
+        }
+    }
+}
