@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 use jiff::Timestamp;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -66,7 +67,8 @@ pub enum Need {
     OneOf(&'static str),
 }
 
-/// An ASCII allow-list for one kind of name. The same text is the schema's `pattern` and, compiled, the parser's check.
+/// An ASCII allow-list for one kind of name. The same text is the schema's `pattern` and, compiled at first use, the
+/// parser's check.
 #[derive(Debug)]
 pub struct Pattern {
     /// As in "… is not `what`".
@@ -77,6 +79,19 @@ pub struct Pattern {
     pub longest: usize,
     /// What to write, for people.
     pub hint: &'static str,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub const fn new(what: &'static str, regex: &'static str, longest: usize, hint: &'static str) -> Self {
+        Self { what, regex, longest, hint, compiled: OnceLock::new() }
+    }
+
+    /// Whether the whole text is such a name. An expression that does not compile lets nothing pass.
+    pub fn matches(&self, text: &str) -> bool {
+        text.len() <= self.longest
+            && self.compiled.get_or_init(|| Regex::new(self.regex).ok()).as_ref().is_some_and(|re| re.is_match(text))
+    }
 }
 
 /// The reading half of a surface on one cloud.
