@@ -1,0 +1,129 @@
+//! Local administrators of Windows hosts:
+//! `windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe`.
+
+use std::collections::BTreeMap;
+
+use super::{
+    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target, Text},
+    names,
+};
+
+mod world;
+
+const SURFACE: &str = "windows-admin";
+
+/// Membership in the local group with the SID S-1-5-32-544 (its name is localised on the host).
+const ROLE: &str = "Administrators";
+
+#[derive(Default)]
+pub struct WindowsAdmin;
+
+static FIELDS: [Field; 4] = [
+    Field {
+        name: "user",
+        kind: Kind::Word(&names::WINDOWS_USER),
+        need: Need::Always,
+        about: "The domain user, in NetBIOS form. Compared without case.",
+        example: r"CORP\jdoe",
+    },
+    Field {
+        name: "account",
+        kind: Kind::Account,
+        need: Need::Always,
+        about: "The AWS account of the hosts: its name in the configuration, or its 12 digits in quotes.",
+        example: "prod",
+    },
+    Field {
+        name: "region",
+        kind: Kind::Region,
+        need: Need::Always,
+        about: "The AWS region of the hosts.",
+        example: "us-east-1",
+    },
+    Field {
+        name: "instances",
+        kind: Kind::Tags,
+        need: Need::Always,
+        about: "Which Windows hosts, by their tags: every key must match, with any of its values. \
+                The hosts that match at the start are the hosts of this grant to its end.",
+        example: "{ AccessGroup: [JITAdmins, OnCall] }",
+    },
+];
+
+impl Target for WindowsAdmin {
+    fn surface(&self) -> &'static str {
+        SURFACE
+    }
+
+    fn about(&self) -> &'static str {
+        "Makes a domain user a local administrator of the Windows hosts that carry the given tags."
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        &FIELDS
+    }
+
+    fn marks(&self) -> bool {
+        true
+    }
+
+    /// The user in lower case; each tag's values sorted, without repetition.
+    fn ask(&self, mut fields: Fields) -> Result<Ask, Vec<(&'static str, String, String)>> {
+        let mut wrong = Vec::new();
+        if let Some(Given::One(user)) = fields.get_mut("user") {
+            *user = user.to_ascii_lowercase().into();
+            if user.starts_with(r"builtin\") {
+                wrong.push((
+                    "user",
+                    format!("`{user}` is a built-in group of the host, not a domain user"),
+                    r"name one person's account, such as `CORP\jdoe`".to_owned(),
+                ));
+            }
+        }
+        if let Some(Given::Tags(tags)) = fields.get_mut("instances") {
+            wrong.extend(wrong_tags(tags).into_iter().map(|(message, help)| ("instances", message, help)));
+            for values in tags.values_mut() {
+                values.sort();
+                values.dedup();
+            }
+        }
+        if wrong.is_empty() { Ok(super::ask(SURFACE, fields)) } else { Err(wrong) }
+    }
+
+    fn selector(&self, ask: &Ask) -> Option<Selector> {
+        let tags = match ask.fields.get("instances") {
+            Some(Given::Tags(tags)) => tags.clone(),
+            Some(Given::One(_)) | None => return None,
+        };
+        let scope = format!("{}/{}", ask.word("account"), ask.word("region"));
+        Some(Selector { surface: SURFACE.into(), scope: scope.into(), tags })
+    }
+
+    fn wanted(&self, ask: &Ask, answers: &Answers) -> Vec<Binding> {
+        let Some(Ok(places)) = self.selector(ask).and_then(|selector| answers.get(&selector)) else {
+            return Vec::new();
+        };
+        places.iter().map(|place| Binding::new(SURFACE, place, ROLE, ask.word("user"))).collect()
+    }
+}
+
+/// What is wrong with the tags, and what to write instead.
+fn wrong_tags(tags: &BTreeMap<Text, Vec<Text>>) -> Vec<(String, String)> {
+    const EXAMPLE: &str = "name at least one key with a value: `{ AccessGroup: JITAdmins }`";
+    if tags.is_empty() {
+        return vec![("no tag is given, which would mean every host".to_owned(), EXAMPLE.to_owned())];
+    }
+    let mut wrong = Vec::new();
+    for (key, values) in tags {
+        if !names::TAG_KEY.matches(key) {
+            wrong.push((format!("{key:?} is not {}", names::TAG_KEY.what), names::TAG_KEY.hint.to_owned()));
+        }
+        if values.is_empty() {
+            wrong.push((format!("{key:?} has no value"), EXAMPLE.to_owned()));
+        }
+        for value in values.iter().filter(|value| !names::TAG_VALUE.matches(value)) {
+            wrong.push((format!("{value:?} is not {}", names::TAG_VALUE.what), names::TAG_VALUE.hint.to_owned()));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,217 @@
+//! What all surfaces have in common on a world: faults, latency, request ids, batches, and what each verb means.
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    super::model::{
+        Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Target, Text, Trouble,
+        TroubleKind, Verb, Write,
+    },
+    World, WorldError,
+    state::{Failure, On, State},
+};
+
+/// How many calls are under way at a time when calls take time.
+const ABREAST: usize = 256;
+
+/// One surface's part of the world.
+pub trait Realm: Target {
+    /// The places that a selector stands for, in order.
+    fn list(&self, _: &State, selector: &Selector) -> Result<Vec<Text>, Trouble> {
+        Err(Trouble::new(TroubleKind::Broken, format!("{} has nothing to select", selector.surface)))
+    }
+
+    /// Absent, present or gone; a trouble if the place cannot be read. On a surface without markers `ours` is `None`.
+    fn look(&self, state: &State, binding: &Binding) -> Result<Seen, Trouble>;
+
+    /// Makes it so, with our marker if the surface has one. Called only after a look that found nothing in the way.
+    fn add(&self, state: &mut State, step: &Step) -> Result<(), Trouble>;
+
+    /// Takes away what is ours. Called only after a look that found it.
+    fn remove(&self, state: &mut State, binding: &Binding) -> Result<(), Trouble>;
+}
+
+/// A surface on a world: its reader and its writer.
+pub struct Adapter<R> {
+    realm: R,
+    world: World,
+}
+
+impl<R: Realm + Default> Adapter<R> {
+    pub fn new(world: &World) -> Self {
+        Self { realm: R::default(), world: world.clone() }
+    }
+}
+
+impl<R: Realm> Adapter<R> {
+    fn answer(&self, state: &mut State, selector: &Selector) -> Result<Vec<Text>, Trouble> {
+        match state.fail(self.realm.surface(), &selector.scope, On::Read) {
+            Some(failure) => Err(failure.trouble()),
+            None => self.realm.list(state, selector),
+        }
+    }
+
+    fn sight(&self, state: &mut State, binding: &Binding) -> Seen {
+        match state.fail(self.realm.surface(), &binding.place, On::Read) {
+            Some(failure) => Seen::Blind(failure.trouble()),
+            None => self.realm.look(state, binding).unwrap_or_else(Seen::Blind),
+        }
+    }
+
+    /// One step, as it lands at `now`.
+    fn perform(&self, state: &mut State, step: &Step, now: Timestamp) -> Fate {
+        let failure = state.fail(self.realm.surface(), &step.binding.place, On::Write);
+        match failure {
+            None => self.act(state, step, now).unwrap_or_else(Fate::Failed),
+            Some(Failure::LostReply) => {
+                // Whatever came of it, nobody hears.
+                let _ = self.act(state, step, now);
+                Fate::Unknown(Failure::LostReply.trouble())
+            }
+            Some(failure) => Fate::Failed(failure.trouble()),
+        }
+    }
+
+    fn act(&self, state: &mut State, step: &Step, now: Timestamp) -> Result<Fate, Trouble> {
+        let late = step.act_by.filter(|by| step.verb != Verb::Revoke && now > *by);
+        if let Some(by) = late {
+            let detail = format!("it came at {now}, after {by}, when it had to be there; nothing was changed");
+            return Err(Trouble::new(TroubleKind::Unreachable, detail));
+        }
+        let marks = self.realm.marks();
+        let fate = match (step.verb, self.realm.look(state, &step.binding)?) {
+            (_, Seen::Gone) => Fate::Gone,
+            (_, Seen::Present { ours: None }) if marks => Fate::Standing,
+            // Without markers only the look that the caller had before tells whose it is.
+            (Verb::Grant, Seen::Present { .. }) if !marks && step.before != Seen::Absent => Fate::Standing,
+            (Verb::Grant | Verb::Renew, _) => {
+                self.realm.add(state, step)?;
+                Fate::Done
+            }
+            (Verb::Revoke, Seen::Present { .. }) => {
+                self.realm.remove(state, &step.binding)?;
+                match self.realm.look(state, &step.binding)? {
+                    Seen::Present { .. } => Fate::Standing,
+                    Seen::Unread | Seen::Blind(_) | Seen::Absent | Seen::Gone => Fate::Done,
+                }
+            }
+            (Verb::Revoke, Seen::Unread | Seen::Blind(_) | Seen::Absent) => Fate::Done,
+        };
+        Ok(fate)
+    }
+
+    fn readings(&self, state: &mut State, at: Timestamp, selectors: &[Selector], bindings: &[Binding]) -> Vec<Reading> {
+        let answers = selectors.iter().map(|selector| {
+            let places = self.answer(state, selector);
+            Reading::Answer { selector: selector.clone(), at, places }
+        });
+        let mut readings: Vec<_> = answers.collect();
+        readings.extend(bindings.iter().map(|binding| {
+            let seen = self.sight(state, binding);
+            Reading::Sight(Sight { binding: binding.clone(), at, seen })
+        }));
+        readings
+    }
+}
+
+impl<R: Realm> Read for Adapter<R> {
+    fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
+        Box::pin(async move {
+            let at = self.world.clock().now();
+            self.world.count_reads(self.realm.surface(), selectors.len() + bindings.len());
+            self.world.wait().await;
+            self.world.observe(|state| self.readings(state, at, selectors, bindings)).unwrap_or_else(|error| {
+                let trouble = Trouble::from(error);
+                let answers = selectors.iter().map(|selector| Reading::Answer {
+                    selector: selector.clone(),
+                    at,
+                    places: Err(trouble.clone()),
+                });
+                let sights = bindings.iter().map(|binding| {
+                    Reading::Sight(Sight { binding: binding.clone(), at, seen: Seen::Blind(trouble.clone()) })
+                });
+                answers.chain(sights).collect()
+            })
+        })
+    }
+}
+
+impl<R: Realm> Write for Adapter<R> {
+    fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let abreast = if self.world.latency().is_zero() { steps.len() } else { ABREAST };
+            for batch in steps.chunks(abreast.max(1)) {
+                self.world.wait().await;
+                let clock = self.world.clock();
+                let first = self.world.count_writes(self.realm.surface(), batch.len());
+                let now = clock.now();
+                let fates = self
+                    .world
+                    .edit(|state| batch.iter().map(|step| self.perform(state, step, now)).collect::<Vec<_>>())
+                    // Nothing at all was changed: the world is replaced whole or not.
+                    .unwrap_or_else(|error| vec![Fate::Failed(error.into()); batch.len()]);
+                let at = clock.now();
+                for ((step, fate), number) in batch.iter().zip(fates).zip(first..) {
+                    let intent = step.intent;
+                    // The id comes with the answer: where that is lost, nobody knows it. A receiver that went away is not
+                    // our trouble, and must not stop the work.
+                    if !matches!(fate, Fate::Unknown(_)) {
+                        let _ = events.send(Event::Sent { intent, request: format!("world-{number:06}").into() });
+                    }
+                    let _ = events.send(Event::Done { intent, fate, at });
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    }
+}
+
+impl State {
+    /// Whether a call is to go wrong, and how; counts the fault that says so.
+    fn fail(&mut self, surface: &str, place: &str, on: On) -> Option<Failure> {
+        let found = self.faults.iter().position(|fault| fault.fits(surface, place, on))?;
+        let fault = self.faults.get_mut(found)?;
+        let failure = fault.trouble;
+        if let Some(times) = fault.times {
+            match std::num::NonZeroU32::new(times.get() - 1) {
+                Some(left) => fault.times = Some(left),
+                None => drop(self.faults.remove(found)),
+            }
+        }
+        Some(failure)
+    }
+}
+
+impl super::state::Fault {
+    fn fits(&self, surface: &str, place: &str, on: On) -> bool {
+        let below =
+            |above: &Text| place.strip_prefix(&**above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        (self.on == On::Any || self.on == on)
+            && self.surface.as_deref().is_none_or(|named| named == surface)
+            && self.place.as_ref().is_none_or(below)
+    }
+}
+
+impl Failure {
+    fn trouble(self) -> Trouble {
+        let (kind, detail) = match self {
+            Self::Unreachable => (TroubleKind::Unreachable, "no answer"),
+            Self::Denied => (TroubleKind::Denied, "AccessDenied: not authorized to perform this call"),
+            Self::Throttled => (TroubleKind::Throttled, "Throttling: rate exceeded"),
+            Self::Broken => (TroubleKind::Broken, "InternalFailure: an answer that makes no sense"),
+            Self::LostReply => (TroubleKind::Unreachable, "the connection was lost before the answer came"),
+        };
+        Trouble::new(kind, format!("{detail} (a fault of the world)"))
+    }
+}
+
+impl From<WorldError> for Trouble {
+    fn from(error: WorldError) -> Self {
+        let kind = match error {
+            WorldError::Io(_) => TroubleKind::Unreachable,
+            WorldError::Format { .. } => TroubleKind::Broken,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

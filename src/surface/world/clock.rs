@@ -1,0 +1,158 @@
+//! Clocks: the real one, a fast one for demonstrations, and one that is set by hand.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::super::model::{Clock, Wait};
+
+/// The longest that a sleeper goes without looking at the clock, in real time: a stepped clock is noticed within this.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// How a world's time goes: `real`, or `{ start: 2026-11-20T09:00:00Z, speed: 60 }`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// As everywhere.
+    #[default]
+    Real,
+    #[serde(untagged)]
+    Fast(Fast),
+}
+
+/// A time that begins at a moment of its own and passes faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fast {
+    /// The world's time at its beginning.
+    pub start: Timestamp,
+    /// How many seconds pass in the world in one real second.
+    pub speed: NonZeroU32,
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealClock;
+
+impl Clock for RealClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the port through which everything else takes the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep(&self, until: Timestamp) -> Wait<'_> {
+        Box::pin(doze(self, until, 1))
+    }
+}
+
+/// A clock that runs `speed` times as fast as the machine's, from `start` on. Processes that share `since` agree on it.
+#[derive(Debug, Clone, Copy)]
+pub struct FastClock {
+    fast: Fast,
+    since: Timestamp,
+}
+
+impl FastClock {
+    /// `since` is the real moment at which the world's time was `fast.start`.
+    pub const fn new(fast: Fast, since: Timestamp) -> Self {
+        Self { fast, since }
+    }
+
+    fn at(&self, real: Timestamp) -> Timestamp {
+        let passed = real.duration_since(self.since).as_nanos() * i128::from(self.fast.speed.get());
+        let passed = SignedDuration::try_from_nanos_i128(passed).unwrap_or(SignedDuration::MAX);
+        self.fast.start.checked_add(passed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> Timestamp {
+        self.at(RealClock.now())
+    }
+
+    fn sleep(&self, until: Timestamp) -> Wait<'_> {
+        Box::pin(doze(self, until, self.fast.speed.get()))
+    }
+}
+
+/// Sleeps in slices until the clock, which runs `speed` times as fast as the machine's, has come to `until`.
+async fn doze(clock: &impl Clock, until: Timestamp, speed: u32) {
+    loop {
+        let Ok(left) = Duration::try_from(until.duration_since(clock.now())) else { return };
+        if left.is_zero() {
+            return;
+        }
+        // At least a millisecond, tokio's own grain: a shorter wait would spin.
+        tokio::time::sleep((left / speed).clamp(Duration::from_millis(1), SLICE)).await;
+    }
+}
+
+/// A clock that goes only when it is told to.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: watch::Sender<Timestamp>,
+    /// When the sleepers want to wake, each with a number to tell them apart.
+    sleepers: Mutex<(u64, BTreeSet<(Timestamp, u64)>)>,
+}
+
+impl ManualClock {
+    pub fn new(now: Timestamp) -> Self {
+        Self { now: watch::Sender::new(now), sleepers: Mutex::default() }
+    }
+
+    /// Sets the time, forwards or backwards, and wakes whoever slept until then.
+    pub fn set(&self, now: Timestamp) {
+        self.now.send_replace(now);
+    }
+
+    pub fn advance(&self, by: SignedDuration) {
+        self.now.send_modify(|now| *now = now.checked_add(by).unwrap_or(Timestamp::MAX));
+    }
+
+    /// The earliest moment that somebody sleeps until.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.sleepers().1.first().map(|(until, _)| *until)
+    }
+
+    fn sleepers(&self) -> MutexGuard<'_, (u64, BTreeSet<(Timestamp, u64)>)> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a sleeper off the list, also when its sleep is dropped.
+struct Sleeper<'a>(&'a ManualClock, (Timestamp, u64));
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.sleepers().1.remove(&self.1);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.borrow()
+    }
+
+    fn sleep(&self, until: Timestamp) -> Wait<'_> {
+        Box::pin(async move {
+            let key = {
+                let mut sleepers = self.sleepers();
+                sleepers.0 += 1;
+                let key = (until, sleepers.0);
+                sleepers.1.insert(key);
+                key
+            };
+            let _sleeper = Sleeper(self, key);
+            // The sender lives as long as `self`: the wait cannot fail.
+            let _ = self.now.subscribe().wait_for(|now| *now >= until).await;
+        })
+    }
+}
