@@ -1,4 +1,7 @@
 //! grantd: access as code that ends by itself.
+pub mod cli;
+pub mod command;
+pub mod config;
 pub mod journal;
 pub mod model;
 pub mod source;

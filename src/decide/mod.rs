@@ -12,7 +12,10 @@ mod guard;
 mod judge;
 mod parse;
 mod plan;
+pub mod render;
+mod schema;
 mod shape;
+mod status;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -23,6 +26,8 @@ pub use digest::digest;
 pub use fold::fold;
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
+pub use schema::grant_schema;
+pub use status::{Status, status};
 pub use plan::{FRESH, Ground, SETTLE, plan};
 
 use crate::model::Target;

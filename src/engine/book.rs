@@ -18,6 +18,8 @@ pub struct Book {
     journal: Box<dyn Journal>,
     ledger: Ledger,
     fault: Option<Fault>,
+    /// The reserve was given up so that revocations can be recorded; when it was last asked for again.
+    starved: Option<Timestamp>,
     /// Numbers that intents had while the journal was away, and what they are now.
     aliases: BTreeMap<u64, u64>,
     /// The next number for an intent that is not durable: far above all real ones.
@@ -37,20 +39,25 @@ impl Book {
     pub fn new(journal: Box<dyn Journal>, lines: &[Line]) -> Self {
         let mut ledger = Ledger::default();
         lines.iter().for_each(|line| fold(&mut ledger, line));
-        Self { journal, ledger, fault: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
+        Self { journal, ledger, fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
     }
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Why the journal cannot be written, and since when.
-    pub fn fault(&self) -> Option<(&str, Timestamp)> {
-        self.fault.as_ref().map(|fault| (fault.why.as_str(), fault.since))
+    /// Why nothing may be granted: the journal cannot be written, or only the reserve is left for it.
+    pub fn fault(&self) -> Option<String> {
+        let broken = self.fault.as_ref().map(|fault| format!("the journal cannot be written since {}: {}", fault.since, fault.why));
+        broken.or_else(|| self.starved.map(|_| "the disk is full: what is left is kept for revocations".into()))
     }
 
     /// Makes records durable and folds them in. `None` if that failed: then nothing may be done that depends on them.
     pub fn write(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
+        if self.starved.is_some() { None } else { self.append(now, records) }
+    }
+
+    fn append(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
         if self.fault.is_some() {
             return None;
         }
@@ -77,7 +84,7 @@ impl Book {
             return Vec::new();
         }
         let kept = records.clone();
-        if let Some(lines) = self.write(now, records) {
+        if let Some(lines) = self.append(now, records) {
             return lines;
         }
         let lines: Vec<Line> = kept
@@ -101,11 +108,16 @@ impl Book {
 
     /// When to try a failed journal again.
     pub fn retry(&self) -> Option<Timestamp> {
-        self.fault.as_ref().map(|fault| REST.after(fault.tried))
+        self.fault.as_ref().map(|fault| fault.tried).or(self.starved).map(|tried| REST.after(tried))
     }
 
     /// Opens a failed journal again, if it rested long enough, and records what was done meanwhile.
     pub fn mend(&mut self, now: Timestamp) {
+        if let (None, Some(tried)) = (&self.fault, self.starved)
+            && now >= REST.after(tried)
+        {
+            self.starved = if self.journal.reserve(true) { None } else { Some(now) };
+        }
         let Some(fault) = &mut self.fault else { return };
         if now < REST.after(fault.tried) {
             return;
@@ -126,7 +138,7 @@ impl Book {
         let mut written = 0;
         for line in owed.by_ref() {
             let record = self.renumber(line.record.clone());
-            match self.write(line.at, vec![record]) {
+            match self.append(line.at, vec![record]) {
                 Some(lines) => {
                     written += 1;
                     if let Some(real) = lines.first() {
@@ -163,6 +175,11 @@ impl Book {
 
     fn fail(&mut self, now: Timestamp, error: &JournalError) {
         tracing::error!(error = %error, "the journal cannot be written: grants stop, revocations go on");
-        self.fault = Some(Fault { why: error.to_string(), since: now, tried: now, owed: Vec::new() });
+        let again = REST.before(now);
+        self.fault = Some(Fault { why: error.to_string(), since: now, tried: if self.starved.is_some() { now } else { again }, owed: Vec::new() });
+        // Room for what must be recorded, if it is room that lacks; tried at once.
+        if !self.journal.reserve(false) {
+            self.starved = Some(now);
+        }
     }
 }

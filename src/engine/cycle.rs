@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, Targets, admit, close, desire, earliest, plan},
     model::{
-        Binding, Clock, Commit, Event, Finding, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight, Source,
+        Binding, Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight, Source,
         SourceError, Span, Survey,
     },
 };
@@ -73,6 +73,8 @@ pub struct Cycle {
     /// Looks that are under way.
     reading: BTreeSet<Binding>,
     asking: BTreeMap<Selector, Option<Timestamp>>,
+    /// Accepted by this process.
+    fresh: BTreeSet<GrantId>,
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
     tasks: usize,
@@ -92,6 +94,7 @@ impl Cycle {
             trouble: None,
             reading: BTreeSet::new(),
             asking: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             happenings,
             sender,
             tasks: 0,
@@ -155,12 +158,38 @@ impl Cycle {
         });
     }
 
+    /// A revision from elsewhere (the files of a working tree), in place of Git's.
+    pub fn adopt(&mut self, intake: Intake) {
+        self.intake = Some(intake);
+    }
+
     /// Looks at everything: all that is wanted or owned, and every selector.
     pub fn sweep(&mut self) {
         let now = self.now();
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &self.parts.policy, now);
         let bindings: BTreeSet<Binding> = wanted.bindings.into_keys().chain(self.ledger().owned.keys().cloned()).collect();
         self.read(wanted.selectors, bindings);
+    }
+
+    /// Decides again and again until every look that a plan waits for has come back. For commands that show or do one
+    /// cycle; expects that no call is under way.
+    pub async fn settle(&mut self) -> Outlook {
+        loop {
+            let outlook = self.turn(&BTreeSet::new());
+            let again = !outlook.plan.records.is_empty() && self.book.fault().is_none();
+            if self.busy() {
+                let happening = self.next().await;
+                self.absorb(happening);
+            } else if !again {
+                return outlook;
+            }
+        }
+    }
+
+    /// Lets held withdrawals take effect now, as an operator signed off by digest.
+    pub fn release(&mut self, grants: Vec<GrantId>, digest: &str) -> bool {
+        let now = self.now();
+        grants.is_empty() || self.book.write(now, vec![Record::Release { grants, digest: digest.into() }]).is_some()
     }
 
     /// The next happening; waits for one.
@@ -242,7 +271,6 @@ impl Cycle {
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let distrust = self.distrust();
         let mut outlook = Outlook { source: self.trouble.as_ref().map(ToString::to_string), ..Outlook::default() };
-        let mut fresh = BTreeSet::new();
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
             outlook.findings = admission.findings;
@@ -256,7 +284,7 @@ impl Cycle {
             let (ends, rest): (Vec<_>, Vec<_>) = admission.records.into_iter().partition(|record| matches!(record, Record::Withdraw { .. }));
             self.book.write_anyway(now, ends);
             if distrust.is_none() && self.book.write(now, rest).is_some() {
-                fresh = news;
+                self.fresh.extend(news);
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         }
@@ -268,7 +296,7 @@ impl Cycle {
             targets: &self.parts.targets,
             policy: &policy,
             pending,
-            fresh: &fresh,
+            fresh: &self.fresh,
             standstill: outlook.standstill.as_deref(),
             now,
         };
@@ -297,6 +325,7 @@ impl Cycle {
         if let Some(retry) = self.book.retry() {
             outlook.plan.wake = earliest(outlook.plan.wake, retry);
         }
+        self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));
         self.survey.fade(SETTLE.before(SETTLE.before(now)));
         outlook
     }
@@ -308,8 +337,8 @@ impl Cycle {
     }
 
     fn standstill(&self) -> Option<String> {
-        if let Some((why, _)) = self.book.fault() {
-            return Some(format!("the journal cannot be written: {why}"));
+        if let Some(why) = self.book.fault() {
+            return Some(why);
         }
         self.ledger().freeze.as_ref().map(|freeze| format!("granting is frozen: {}", freeze.reason))
     }

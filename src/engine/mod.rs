@@ -4,9 +4,11 @@
 mod apply;
 mod book;
 mod cycle;
+mod daemon;
 mod intake;
 
 pub use apply::Executor;
 pub use book::Book;
 pub use cycle::{Cycle, Happening, Outlook, Parts};
+pub use daemon::{Daemon, Order, Pulse};
 pub use intake::Librarian;

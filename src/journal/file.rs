@@ -219,6 +219,14 @@ impl Journal for FileJournal {
         Ok(lines)
     }
 
+    fn reserve(&mut self, keep: bool) -> bool {
+        if keep {
+            return self.refill_reserve();
+        }
+        self.release_reserve();
+        false
+    }
+
     fn full(&self) -> bool {
         let Segment { lines, length, first, .. } = self.segment;
         lines > SEGMENT_LINES && length >= SEGMENT_GROWTH * first

@@ -6,10 +6,12 @@ mod chain;
 mod disk;
 mod file;
 mod line;
+mod memory;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use memory::MemoryJournal;
 pub use file::FileJournal;
 pub use line::Head;
 pub use read::{Verdict, read, scan, verify};

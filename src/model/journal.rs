@@ -24,6 +24,10 @@ pub trait Journal: Send {
     /// Begins a segment with the whole ledger.
     fn checkpoint(&mut self, at: Timestamp, ledger: &Ledger) -> Result<(), JournalError>;
 
+    /// Gives up (`false`) or takes again (`true`) the space that is kept so that revocations can be recorded on a full disk.
+    /// Answers whether it is kept now. A backend without a disk of its own always keeps it.
+    fn reserve(&mut self, keep: bool) -> bool;
+
     /// Closes, opens and reads again from the last checkpoint on: what is durable after a failed append.
     fn reopen(&mut self) -> Result<Vec<Line>, JournalError>;
 }

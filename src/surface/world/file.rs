@@ -39,6 +39,11 @@ impl Store {
         self.saves
     }
 
+    /// Whether somebody else changed the file since we read or wrote it.
+    pub fn edited(&self) -> bool {
+        self.backing.as_ref().is_some_and(|backing| read(&backing.path).is_ok_and(|text| text != backing.text))
+    }
+
     /// The state as it is now, read again if the file changed. Takes no lock: the file is replaced, never written in place.
     pub fn fresh(&mut self) -> Result<&State, WorldError> {
         if let Some(backing) = &mut self.backing {

@@ -124,6 +124,11 @@ impl World {
         self.store().fresh().cloned()
     }
 
+    /// Whether somebody else changed the file since this handle read or wrote it.
+    pub fn edited(&self) -> bool {
+        self.store().edited()
+    }
+
     /// Changes anything. With a file, `change` may run a second time if the file was edited meanwhile.
     pub fn edit<T>(&self, change: impl FnMut(&mut State) -> T) -> Result<T, WorldError> {
         self.store().transact(change)

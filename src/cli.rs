@@ -1,0 +1,221 @@
+//! Flags and help. Every verb begins with an imperative and shows examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Access as code that ends by itself: grants in Git become access in AWS, and end on time.
+#[derive(Debug, Parser)]
+#[command(name = "grantd", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Lint(Lint),
+    Plan(Plan),
+    Apply(Apply),
+    Init(Init),
+    Run(Run),
+    Status(Status),
+    History(History),
+    Audit(Audit),
+    Schema(Schema),
+    Demo(Demo),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct Configured {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/grantd/grantd.yaml")]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+    Journald,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    Grant,
+    Config,
+    World,
+}
+
+/// Check grant files, without credentials and without effect
+///
+/// Without --config it checks the form, and the built-in limits and protections; names of accounts and regions need the
+/// configuration. Exits 0 if there are no errors (warnings may be), 1 if there are.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd lint\n  grantd lint grants/oncall/2026-11-20-jdoe-checkout.yaml\n  grantd lint --config grantd.yaml --format json grants")]
+pub struct Lint {
+    /// A grant file, or a folder of them
+    #[arg(value_name = "PATH", default_value = "grants")]
+    pub path: PathBuf,
+    /// The configuration file, for accounts, regions and limits
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Show what one cycle would do now, without doing it
+///
+/// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do, 2 if there
+/// are changes, 1 on errors.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd plan\n  grantd plan --rev feature/oncall --format markdown\n  grantd plan --path ./grants")]
+pub struct Plan {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Plan for this commit, branch or tag of the repository, instead of the branch's head
+    #[arg(long, value_name = "REV", conflicts_with = "path")]
+    pub rev: Option<String>,
+    /// Plan for the files in this folder, as if they were merged now
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+}
+
+/// Do one cycle, and end
+///
+/// Refuses while a daemon runs on the same state. Exits 0 if everything that could be done now was done, 1 if not.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets held mass withdrawals go on")]
+pub struct Apply {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Apply only the plan with this digest, as `grantd plan` showed it; releases the withdrawals that it holds
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Begin an installation: state folder, journal, starting head
+///
+/// Files that are in the repository already grant nothing, ever, unless --existing says so; then their time counts from
+/// their commit.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd init\n  grantd init --config grantd.yaml --existing\n  grantd init --rev 3f2a91c")]
+pub struct Init {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Begin at this commit instead of the branch's head
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    /// Let the files that are there already grant
+    #[arg(long)]
+    pub existing: bool,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Run the daemon
+///
+/// SIGTERM and SIGINT end it after the calls under way; SIGHUP and a changed file reload the configuration. The level of the
+/// log is set by GRANTD_LOG, such as `info` or `grantd=debug`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd run\n  grantd run --config grantd.yaml --log json\n  systemctl start grantd")]
+pub struct Run {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// How the log is written; to standard error, or to journald
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+}
+
+/// Show what is live, owed and held, from the journal alone
+///
+/// Takes no lock. Exits 0, or 1 if the journal cannot be read.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd status\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'")]
+pub struct Status {
+    #[command(flatten)]
+    pub configured: Configured,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Show what happened, from the journal alone
+///
+/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json")]
+pub struct History {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Only the lines about this grant
+    #[arg(value_name = "GRANT")]
+    pub grant: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Examine the journal
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub verb: AuditVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    Verify(Verify),
+}
+
+/// Verify the whole chain, and that every checkpoint is the fold of the lines before it
+///
+/// A chain proves that nothing in it was changed, not that nothing was cut off its end: for that, compare with a head that
+/// was noted outside. Exits 0 if it is whole, 1 if not.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd audit verify\n  grantd audit verify --checkpoint 4711:9f86d081884c7d65…")]
+pub struct Verify {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// A line's number and hash that were noted outside, as `audit verify` prints them
+    #[arg(long, value_name = "SEQ:HASH")]
+    pub checkpoint: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Print the JSON Schema of grant files, of the configuration, or of the world's file
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd schema grant > grant.schema.json\n  grantd schema config\n\nEditors with a YAML language server take it by a first line such as\n  # yaml-language-server: $schema=../schemas/grant.schema.json")]
+pub struct Schema {
+    #[arg(value_enum)]
+    pub kind: SchemaKind,
+}
+
+/// Tell the whole story on an in-memory cloud: no AWS, no set-up, within a minute
+///
+/// The real engine, Git source and journal; only the cloud is a world, and its clock runs fast. Exits 0, or 1 if a promise of
+/// the story was not kept.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd demo\n  grantd demo --keep /tmp/grantd-demo   # look at repository, journal and world afterwards")]
+pub struct Demo {
+    /// Keep repository, journal and world in this folder, which must not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}

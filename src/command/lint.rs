@@ -1,0 +1,129 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+
+use crate::{
+    cli::{Format, Lint},
+    config::Config,
+    decide::{
+        LONGEST, Targets, judge, parse,
+        render::{findings_json, findings_text},
+        stem,
+    },
+    model::{Clock, Finding, Grant, GrantId, Level, Policy},
+    surface::world::RealClock,
+};
+
+use super::{print, print_json, setup};
+
+/// No folder of grants is deeper; a loop of bind mounts is not walked for ever.
+const DEEPEST: usize = 8;
+
+pub fn run(args: &Lint) -> Result<ExitCode> {
+    let policy = match &args.config {
+        Some(path) => Config::load(path)?.policy(),
+        None => Policy::default(),
+    };
+    let checked = check(&args.path, &setup::targets(), &policy, RealClock.now())?;
+    let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let warnings = checked.findings.len() - errors;
+    match args.format {
+        Format::Json => print_json(&serde_json::json!({
+            "files": checked.files,
+            "errors": errors,
+            "warnings": warnings,
+            "configured": args.config.is_some(),
+            "findings": findings_json(&checked.findings),
+        }))?,
+        Format::Text => {
+            print(&findings_text(&checked.findings));
+            let form = if args.config.is_some() { "" } else { " (form and built-in protections; --config checks accounts and limits too)" };
+            print(&format!("{} files, {errors} errors, {warnings} warnings{form}\n", checked.files));
+        }
+    }
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a folder of a working tree holds.
+#[derive(Default)]
+pub struct Checked {
+    pub files: usize,
+    pub grants: Vec<(String, Grant)>,
+    pub findings: Vec<Finding>,
+}
+
+/// Checks every grant file below a path: each by itself, its limits as of `now`, and that no two have one id.
+pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) -> Result<Checked> {
+    let mut checked = Checked::default();
+    let mut found = Vec::new();
+    let kind = fs::symlink_metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.file_type();
+    if kind.is_dir() {
+        walk(path, 0, &mut found, &mut checked.findings)?;
+    } else if kind.is_file() {
+        found.push(path.to_owned());
+    } else {
+        bail!("{} is neither a file nor a folder", path.display());
+    }
+    found.sort();
+    let mut ids: BTreeMap<GrantId, String> = BTreeMap::new();
+    for file in found {
+        checked.files += 1;
+        let shown = file.to_string_lossy().into_owned();
+        let size = fs::symlink_metadata(&file).map_or(0, |about| about.len());
+        // Size before content: a huge file is told, not read.
+        let bytes = if size > LONGEST as u64 { vec![b' '; LONGEST + 1] } else { fs::read(&file).with_context(|| format!("{shown} cannot be read"))? };
+        let parsed = parse(&bytes, targets, policy);
+        checked.findings.extend(parsed.findings.into_iter().map(|finding| Finding { path: shown.as_str().into(), ..finding }));
+        match stem(&shown) {
+            Ok(id) => {
+                if let Some(other) = ids.insert(id.clone(), shown.clone()) {
+                    let message = format!("the id `{id}` is also that of {other}");
+                    checked.findings.push(Finding::error(&shown, None, message, "give this file a name of its own"));
+                }
+            }
+            Err(error) => checked.findings.push(Finding::error(&shown, None, error.to_string(), "rename the file")),
+        }
+        if let Some(grant) = parsed.grant {
+            if let Some((message, help)) = judge(&grant, &policy.limits, now) {
+                checked.findings.push(Finding::error(&shown, None, message, help));
+            } else if grant.until.is_some_and(|until| until <= now) {
+                let finding = Finding::error(&shown, None, "its end is past: it grants nothing", "delete the file, or ask again in a new one");
+                checked.findings.push(Finding { level: Level::Warning, ..finding });
+            }
+            checked.grants.push((shown, grant));
+        }
+    }
+    checked.findings.sort();
+    Ok(checked)
+}
+
+/// The YAML files below a folder; what is no regular file is a finding, as it is in Git.
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let shown = path.to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            findings.push(Finding::error(&shown, None, "a symlink: only regular files count", "put the file itself here"));
+        } else if kind.is_dir() && depth >= DEEPEST {
+            findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {DEEPEST} folders")));
+        } else if kind.is_dir() {
+            walk(&path, depth + 1, found, findings)?;
+        } else if kind.is_file() && (name.ends_with(".yaml") || name.ends_with(".yml")) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

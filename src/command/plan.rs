@@ -1,0 +1,99 @@
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cli::{Plan, PlanFormat},
+    decide::{
+        Filed, Intake,
+        render::{Shown, plan_json, plan_markdown, plan_text},
+    },
+    engine::{Book, Cycle, Outlook},
+    journal::MemoryJournal,
+    model::{Commit, JournalError, Level, Oid},
+};
+
+use super::{lint, print, print_json, setup, setup::Setup};
+
+/// There are changes.
+const CHANGES: u8 = 2;
+
+pub fn run(args: &Plan) -> Result<ExitCode> {
+    let setup = Setup::load(&args.configured.config)?;
+    setup::runtime()?.block_on(async {
+        let (outlook, cycle, unjournaled) = look(&setup, args).await?;
+        let shown = Shown {
+            at: cycle.now(),
+            plan: &outlook.plan,
+            findings: &outlook.findings,
+            head: outlook.head.as_ref(),
+            standstill: outlook.standstill.as_deref(),
+            source: outlook.source.as_deref(),
+            unjournaled,
+        };
+        match args.format {
+            PlanFormat::Text => print(&plan_text(&shown)),
+            PlanFormat::Markdown => print(&plan_markdown(&shown)),
+            PlanFormat::Json => print_json(&plan_json(&shown))?,
+        }
+        let broken = outlook.source.is_some() || outlook.findings.iter().any(|finding| finding.level == Level::Error);
+        let changes = !outlook.plan.steps.is_empty() || outlook.plan.held.iter().any(|held| held.until.is_some());
+        Ok(match (broken, changes) {
+            (true, _) => ExitCode::FAILURE,
+            (false, true) => ExitCode::from(CHANGES),
+            (false, false) => ExitCode::SUCCESS,
+        })
+    })
+}
+
+async fn look(setup: &Setup, args: &Plan) -> Result<(Outlook, Cycle, bool)> {
+    let (mut cycle, unjournaled) = reader(setup)?;
+    match (&args.rev, &args.path) {
+        (Some(rev), _) => {
+            let source = cycle.parts.source.clone();
+            source.fetch().await?;
+            cycle.take(source.resolve(rev).await?);
+        }
+        (None, Some(path)) => {
+            let intake = working_tree(&cycle, path)?;
+            cycle.adopt(intake);
+        }
+        (None, None) => cycle.fetch(),
+    }
+    cycle.sweep();
+    Ok((cycle.settle().await, cycle, unjournaled))
+}
+
+/// A cycle over a copy of the journal in memory: whatever it records is gone with it.
+pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
+    let (lines, unjournaled) = match setup.lines() {
+        Ok(lines) => (lines, false),
+        Err(JournalError::None(_)) => (Vec::new(), true),
+        Err(error) => bail!(error),
+    };
+    let book = Book::new(Box::new(MemoryJournal::after(lines.clone())), &lines);
+    Ok((setup.cycle(book)?, unjournaled))
+}
+
+/// The files of a folder, as if they were merged now on top of the accepted head.
+fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
+    let now = cycle.parts.clock.now();
+    let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
+    let commit = cycle.ledger().head.clone().unwrap_or(Commit("working-tree".into()));
+    let files = checked.grants.into_iter().map(|(path, grant)| Filed {
+        path: path.as_str().into(),
+        blob: Oid("working-tree".into()),
+        grant: Arc::new(grant),
+        commit: commit.clone(),
+        author: "working tree".into(),
+        committed: now,
+    });
+    Ok(Intake {
+        head: commit.clone(),
+        descends: true,
+        refused: None,
+        files: files.collect(),
+        findings: checked.findings,
+        changes: Vec::new(),
+    })
+}

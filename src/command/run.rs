@@ -1,0 +1,216 @@
+use std::{
+    collections::BTreeSet,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    cli::{LogFormat, Run},
+    config::{Cloud, Config},
+    engine::{Book, Daemon, Order},
+    journal::FileJournal,
+    model::Record,
+    source,
+    surface::world::World,
+};
+
+use super::{setup, setup::Setup};
+
+/// How long a burst of file events may go on before it is acted on: editors write in several steps.
+const QUIET: Duration = Duration::from_millis(200);
+
+pub fn run(args: &Run) -> Result<ExitCode> {
+    log(args.log)?;
+    let setup = Setup::load(&args.configured.config)?;
+    setup::runtime()?.block_on(daemon(args, setup))
+}
+
+async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
+    let now = setup.clock().now();
+    let (journal, lines) = FileJournal::open(&setup.config.state, now).map_err(setup::no_journal)?;
+    let mut book = Book::new(Box::new(journal), &lines);
+    drop(lines);
+    book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
+    let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
+    let (orders, inbox) = unbounded_channel();
+    let (hints, heard) = unbounded_channel();
+    // Watches until it is dropped.
+    let _watcher = watch(&args.configured.config, &setup.config, &hints);
+    signals(&orders, &hints)?;
+    beat(&orders);
+    tokio::spawn(attend(args.configured.config.clone(), setup.config.clone(), setup.world(), heard, orders));
+    tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
+    let mut ready = false;
+    daemon
+        .run(inbox, |status, outlook| {
+            if !ready {
+                ready = true;
+                tell(&[NotifyState::Ready]);
+            }
+            let overdue = status.owed.iter().filter(|owing| owing.state == "overdue").count();
+            let trouble = outlook.standstill.as_deref().or(outlook.source.as_deref()).unwrap_or("fine");
+            let text = format!("{} grants, {overdue} overdue, {} held; {trouble}", status.grants.len(), status.held.len());
+            tell(&[NotifyState::Watchdog, NotifyState::Status(&text)]);
+        })
+        .await;
+    tell(&[NotifyState::Stopping]);
+    tracing::info!("grantd stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells systemd, if it listens.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(error = %error, "systemd was not told");
+    }
+}
+
+fn log(format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_from_env("GRANTD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let base = tracing_subscriber::registry().with(filter);
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => base.with(stderr.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init(),
+        LogFormat::Json => base.with(stderr.json().flatten_event(true)).init(),
+        LogFormat::Journald => base.with(tracing_journald::layer().context("journald does not answer")?).init(),
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT end the daemon, SIGHUP reloads the configuration.
+fn signals(orders: &UnboundedSender<Order>, hints: &UnboundedSender<Hint>) -> Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signal = signal(kind).context("signals cannot be caught")?;
+        let (orders, hints) = (orders.clone(), hints.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                let _ = if kind == SignalKind::hangup() { hints.send(Hint::Reload).is_ok() } else { orders.send(Order::Stop).is_ok() };
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Asks the loop for a sign of life twice in each of the watchdog's intervals; only the loop itself answers.
+fn beat(orders: &UnboundedSender<Order>) {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    let orders = orders.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(interval / 2);
+        loop {
+            ticks.tick().await;
+            if orders.send(Order::Beat).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What the file system or a signal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hint {
+    Reload,
+    Repository,
+    World,
+}
+
+/// Acts on hints, a burst at a time, for as long as the daemon lives.
+async fn attend(path: PathBuf, mut current: Config, world: World, mut hints: UnboundedReceiver<Hint>, orders: UnboundedSender<Order>) {
+    while let Some(first) = hints.recv().await {
+        tokio::time::sleep(QUIET).await;
+        let mut burst = BTreeSet::from([first]);
+        while let Ok(more) = hints.try_recv() {
+            burst.insert(more);
+        }
+        for hint in burst {
+            match hint {
+                Hint::Reload => {
+                    let since = NotifyState::monotonic_usec_now().ok();
+                    tell(&[NotifyState::Reloading].into_iter().chain(since).collect::<Vec<_>>());
+                    reload(&path, &mut current, &orders);
+                    tell(&[NotifyState::Ready]);
+                }
+                Hint::Repository => {
+                    let _ = orders.send(Order::Fetch);
+                }
+                // Our own writes change the file too; they are no news.
+                Hint::World if world.edited() => {
+                    let _ = orders.send(Order::Sweep);
+                }
+                Hint::World => {}
+            }
+        }
+    }
+}
+
+/// Loads the configuration anew. One that cannot be used is refused: the old one stays.
+fn reload(path: &Path, current: &mut Config, orders: &UnboundedSender<Order>) {
+    let refuse = |why: &str| tracing::error!(error = why, "the new configuration is refused, the old one stays");
+    let new = match Config::load(path) {
+        Ok(new) => new,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if new == *current {
+        return tracing::info!("the configuration is the same");
+    }
+    // What the daemon was built from; poll may change.
+    let source = source::Settings { poll: current.source.poll, ..new.source.clone() };
+    if source != current.source || new.state != current.state || new.cloud != current.cloud {
+        return refuse("source (but for poll), state and cloud change only with a restart");
+    }
+    tracing::info!("the configuration is reloaded");
+    let _ = orders.send(Order::Configure(Arc::new(new.policy()), setup::pulse(&new)));
+    *current = new;
+}
+
+/// Watches the configuration, the world's file and a local repository. Hints only: what they miss, SIGHUP, the sweep and the
+/// poll make good.
+fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<RecommendedWatcher> {
+    let mut files: Vec<(PathBuf, Hint)> = vec![(path.to_owned(), Hint::Reload)];
+    let Cloud::World(world) = &config.cloud else { return None };
+    files.push((world.world.clone(), Hint::World));
+    let url = config.source.url.strip_prefix("file://").unwrap_or(&config.source.url);
+    let repository = Path::new(url).is_absolute().then(|| PathBuf::from(url)).filter(|path| path.is_dir());
+    let refs = repository.map(|path| if path.join(".git").is_dir() { path.join(".git") } else { path }.join("refs/heads"));
+    // Files are replaced, not rewritten: their folders are watched, and the names compared.
+    let files: Vec<(PathBuf, Hint)> = files.into_iter().filter_map(|(path, hint)| Some((path.canonicalize().ok()?, hint))).collect();
+    let folders: BTreeSet<PathBuf> = files.iter().filter_map(|(path, _)| path.parent().map(Path::to_owned)).collect();
+    let refs = refs.and_then(|path| path.canonicalize().ok());
+    let (hints, below) = (hints.clone(), refs.clone());
+    let handler = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        if matches!(event.kind, EventKind::Access(_)) {
+            return;
+        }
+        for path in &event.paths {
+            for (_, hint) in files.iter().filter(|(file, _)| file == path) {
+                let _ = hints.send(*hint);
+            }
+            if below.as_ref().is_some_and(|refs| path.starts_with(refs)) {
+                let _ = hints.send(Hint::Repository);
+            }
+        }
+    };
+    let started = notify::recommended_watcher(handler).and_then(|mut watcher| {
+        for folder in &folders {
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        }
+        if let Some(refs) = &refs {
+            watcher.watch(refs, RecursiveMode::Recursive)?;
+        }
+        Ok(watcher)
+    });
+    started.inspect_err(|error| tracing::warn!(error = %error, "files are not watched: changes are noticed by poll, sweep and SIGHUP")).ok()
+}

@@ -1,0 +1,233 @@
+//! One typed YAML configuration, checked once, in whole sentences.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use cron::Schedule;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{Account, Limits, Policy, Text},
+    source,
+    surface::world::Pace,
+};
+
+/// The configuration file of grantd, by default `/etc/grantd/grantd.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "grantd configuration")]
+pub struct Config {
+    pub source: source::Settings,
+    /// The folder for the journal and the bare repository; one daemon uses it. Relative to this file.
+    pub state: PathBuf,
+    pub cloud: Cloud,
+    /// The AWS accounts that grants may name.
+    #[serde(default)]
+    pub accounts: BTreeMap<Text, Account>,
+    #[serde(default)]
+    pub limits: Limits,
+    /// When everything is looked at again: a cron expression of five fields (minute, hour, day of month, month, day of
+    /// week), UTC.
+    #[serde(default = "default_sweep")]
+    pub sweep: String,
+    /// What to do about access of ours that somebody removed by hand.
+    #[serde(default)]
+    pub drift: Drift,
+}
+
+/// Where access is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cloud {
+    /// Amazon Web Services.
+    Aws,
+    #[serde(untagged)]
+    World(WorldSettings),
+}
+
+/// The world: an in-memory cloud in a YAML file, to try grantd on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorldSettings {
+    /// The world's file. Relative to this file.
+    pub world: PathBuf,
+    /// `real`, or a time of its own: `{ start: 2026-11-20T09:00:00Z, speed: 60 }`.
+    #[serde(default)]
+    pub clock: Pace,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// Tell it, and leave it.
+    #[default]
+    Report,
+    /// Grant it again.
+    Restore,
+}
+
+fn default_sweep() -> String {
+    "*/15 * * * *".into()
+}
+
+/// A configuration that cannot be used: whole sentences, with file, line and column where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// Reads and checks a file. Relative paths come back joined to the file's folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{shown} cannot be read: {error}")))?;
+        let mut config = Self::parse(&text).map_err(|ConfigError(error)| ConfigError(format!("{shown}:{error}")))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = std::path::absolute(folder).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
+        config.state = folder.join(&config.state);
+        if let Cloud::World(world) = &mut config.cloud {
+            world.world = folder.join(&world.world);
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_depth: 12, max_nodes: 20_000, max_aliases: 0, max_anchors: 0, max_documents: 1 },
+            merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+            strict_booleans: true,
+            reject_unsupported_tags: true,
+            with_snippet: false,
+        };
+        let config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let shown = usize::try_from(line).ok().and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
+            ConfigError(format!("{line}:{column}: {message}\n  | {shown}"))
+        })?;
+        match config.wrong() {
+            wrong if wrong.is_empty() => Ok(config),
+            wrong => Err(ConfigError(format!(" {}", wrong.join("\n  ")))),
+        }
+    }
+
+    /// Everything that the types cannot see.
+    fn wrong(&self) -> Vec<String> {
+        let Self { source, state: _, cloud: _, accounts, limits, sweep, drift: _ } = self;
+        let mut wrong = Vec::new();
+        wrong.extend(source.check().err().map(|error| format!("source: {error}")));
+        wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
+        if limits.default_ttl > limits.max_duration {
+            wrong.push(format!("limits: default_ttl, {}, is longer than max_duration, {}", limits.default_ttl, limits.max_duration));
+        }
+        let mut ids = BTreeSet::new();
+        for (name, account) in accounts {
+            if account.id.len() != 12 || !account.id.bytes().all(|b| b.is_ascii_digit()) {
+                wrong.push(format!("accounts: {name}: id: write the account's 12 digits, in quotes"));
+            }
+            if !ids.insert(&account.id) {
+                wrong.push(format!("accounts: {name}: another account has the id {} already", account.id));
+            }
+        }
+        wrong
+    }
+
+    pub fn policy(&self) -> Policy {
+        Policy { limits: self.limits.clone(), accounts: Some(self.accounts.clone()), restore: self.drift == Drift::Restore }
+    }
+
+    /// The next sweep after a moment.
+    pub fn next_sweep(&self, after: Timestamp) -> Option<Timestamp> {
+        let after = DateTime::<Utc>::from_timestamp(after.as_second(), 0)?;
+        let next = schedule(&self.sweep).ok()?.after(&after).next()?;
+        Timestamp::from_second(next.timestamp()).ok()
+    }
+}
+
+/// A cron expression as crontab(5) has it. The `cron` crate wants seconds first, counts the days of the week from Sunday = 1,
+/// and takes day of month and day of week together where crontab takes either.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [minute, hour, day, month, weekday] = fields[..] else {
+        return Err(format!("`{text}` is not five fields: minute, hour, day of month, month, day of week; such as `*/15 * * * *`"));
+    };
+    if !day.starts_with('*') && !weekday.starts_with('*') {
+        return Err("give the day of the month or the day of the week, and write * for the other".into());
+    }
+    let weekday = weekdays(weekday).ok_or_else(|| format!("`{weekday}` is no day of the week: write 0 to 7 (0 and 7 are Sunday) or SUN to SAT"))?;
+    format!("0 {minute} {hour} {day} {month} {weekday}").parse().map_err(|error| format!("`{text}` is no cron expression: {error}"))
+}
+
+/// The field of the days of the week with names for numbers.
+fn weekdays(field: &str) -> Option<String> {
+    const NAMES: [&str; 8] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
+    if !field.contains(|c: char| c.is_ascii_digit()) || field.starts_with('*') {
+        return Some(field.to_owned());
+    }
+    let mut days = Vec::new();
+    for part in field.split(',') {
+        let (range, step) = part.split_once('/').map_or((part, Some(1)), |(range, step)| (range, step.parse().ok()));
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to, step): (usize, usize, usize) = (from.parse().ok()?, to.parse().ok()?, step?);
+        if from > to || step == 0 {
+            return None;
+        }
+        for day in (from..=to).step_by(step) {
+            days.push(*NAMES.get(day)?);
+        }
+    }
+    Some(days.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "source: { url: /srv/access.git }\nstate: state\ncloud: { world: world.yaml }\n";
+
+    fn said(more: &str) -> String {
+        Config::parse(&format!("{MINIMAL}{more}")).map_or_else(|error| error.0, |_| "fine".into())
+    }
+
+    #[test]
+    fn what_is_not_said_has_the_defaults_of_the_readme() {
+        let config = Config::parse(MINIMAL).unwrap();
+        assert_eq!(config.limits.default_ttl.to_string(), "8h");
+        assert_eq!(config.limits.max_duration.to_string(), "1d");
+        assert_eq!(config.source.branch, "main");
+        assert_eq!(config.drift, Drift::Report);
+        assert_eq!(config.cloud, Cloud::World(WorldSettings { world: "world.yaml".into(), clock: Pace::Real }));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        assert!(said("sweeep: x\n").starts_with("4:1: unknown field"), "{}", said("sweeep: x\n"));
+        assert!(said("limits: { default_ttl: 8 hours }\n").contains("one number and one unit"));
+        assert!(said("limits: { default_ttl: 48h }\n").contains("longer than max_duration"));
+        assert!(said("accounts: { prod: { id: \"1234\" } }\n").contains("12 digits"));
+        assert!(said("accounts: { a: { id: \"123456789012\" }, b: { id: \"123456789012\" } }\n").contains("already"));
+        assert!(said("sweep: \"* * * *\"\n").contains("five fields"));
+        assert!(said("sweep: \"61 * * * *\"\n").contains("no cron expression"));
+        assert!(said("sweep: \"0 0 1 * 1\"\n").contains("write * for the other"));
+        assert!(said("drift: ignore\n").contains("4:8"));
+    }
+
+    #[test]
+    fn days_of_the_week_are_counted_as_crontab_counts_them() {
+        let config = |sweep: &str| Config { sweep: sweep.into(), ..Config::parse(MINIMAL).unwrap() };
+        // 2026-11-20 is a Friday.
+        let friday: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let next = |sweep: &str| config(sweep).next_sweep(friday).unwrap().to_string();
+        assert_eq!(next("*/15 * * * *"), "2026-11-20T12:15:00Z");
+        assert_eq!(next("0 3 * * 0"), "2026-11-22T03:00:00Z");
+        assert_eq!(next("0 3 * * 7"), "2026-11-22T03:00:00Z");
+        assert_eq!(next("0 3 * * 1-5"), "2026-11-23T03:00:00Z");
+        assert_eq!(next("0 3 * * MON-FRI"), "2026-11-23T03:00:00Z");
+        assert_eq!(next("0 3 1 * *"), "2026-12-01T03:00:00Z");
+    }
+}

@@ -1,0 +1,80 @@
+use std::fmt::Write;
+
+use crate::model::{Fate, GrantId, Line, Record, Stamp};
+
+use super::{BAD, CHANGE, GOOD, QUIET, WARNING, paint};
+
+/// One line of the journal as a sentence.
+pub fn history_text(line: &Line) -> String {
+    let Line { seq, at, record } = line;
+    let (what, style) = sentence(record);
+    let time = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let mut text = String::new();
+    let _ = write!(text, "{} {}", paint(QUIET, format!("{seq:>6} {time}")), paint(style, what));
+    if let Some(why) = stamp(record) {
+        let _ = write!(text, " {}", paint(QUIET, why));
+    }
+    text
+}
+
+fn stamp(record: &Record) -> Option<String> {
+    let (Record::Intend { stamp, .. }
+    | Record::Fate { stamp, .. }
+    | Record::Join { stamp, .. }
+    | Record::Sent { stamp, .. }
+    | Record::Dispute { stamp, .. }
+    | Record::Drift { stamp, .. }
+    | Record::Standing { stamp, .. }
+    | Record::Forget { stamp, .. }) = record
+    else {
+        return None;
+    };
+    let Stamp { grants, commit, author: _ } = stamp;
+    let grants: Vec<_> = grants.iter().map(GrantId::as_str).collect();
+    let commit = commit.as_ref().map_or_else(String::new, |commit| format!(" {}", commit.short()));
+    (!grants.is_empty()).then(|| format!("[{}{commit}]", grants.join(" ")))
+}
+
+fn sentence(record: &Record) -> (String, anstyle::Style) {
+    match record {
+        Record::Init { commit, existing, .. } => {
+            let existing = if *existing { ", existing files grant" } else { "" };
+            (format!("init at {}{existing}", commit.short()), QUIET)
+        }
+        Record::Prior { grant, existing: true } => (format!("{grant} was there before, and may grant"), QUIET),
+        Record::Prior { grant, existing: false } => (format!("{grant} was there before, and grants nothing"), QUIET),
+        Record::Start { version } => (format!("start of grantd {version}"), QUIET),
+        Record::Head { commit, .. } => (format!("head {}", commit.short()), QUIET),
+        Record::Freeze { reason, .. } => (format!("freeze: {reason}"), WARNING),
+        Record::Thaw { commit } => (format!("thaw at {}", commit.short()), GOOD),
+        Record::Accept { grant, commit, author, start, until, .. } => {
+            (format!("accept {grant} from {start} until {until}, {} by {author}", commit.short()), GOOD)
+        }
+        Record::Amend { grant, commit, author, until, .. } => {
+            (format!("amend {grant} until {until}, {} by {author}", commit.short()), CHANGE)
+        }
+        Record::Hold { grant, reason, .. } => (format!("hold {grant}: {reason}"), WARNING),
+        Record::Withdraw { grant, commit, author, effective } => {
+            (format!("withdraw {grant} at {effective}, {} by {author}", commit.short()), CHANGE)
+        }
+        Record::Restore { grant, commit } => (format!("restore {grant}, {}", commit.short()), CHANGE),
+        Record::Release { grants, digest } => (format!("release {} withdrawals, digest {digest}", grants.len()), WARNING),
+        Record::Finish { grant, cause } => (format!("finish {grant}: {cause}"), CHANGE),
+        Record::Join { binding, .. } => (format!("join {binding}"), QUIET),
+        Record::Intend { verb, binding, cause, until, .. } => (format!("intend {verb} {binding} until {until}, {cause}"), QUIET),
+        Record::Sent { binding, request, .. } => (format!("sent {request} for {binding}"), QUIET),
+        Record::Fate { verb, binding, fate, .. } => match fate {
+            Fate::Done => (format!("{verb} done {binding}"), GOOD),
+            Fate::Standing => (format!("{verb} standing {binding}: not ours"), WARNING),
+            Fate::Gone => (format!("{verb} gone {binding}: its place no longer exists"), WARNING),
+            Fate::Failed(trouble) => (format!("{verb} failed {binding}: {trouble}"), BAD),
+            Fate::Unknown(trouble) => (format!("{verb} unknown {binding}: {trouble}"), BAD),
+        },
+        Record::Dispute { binding, .. } => (format!("dispute {binding}: there, and taken for ours"), WARNING),
+        Record::Drift { binding, .. } => (format!("drift {binding}: removed by somebody else"), WARNING),
+        Record::Standing { binding, .. } => (format!("standing {binding}: not ours"), WARNING),
+        Record::Forget { binding, because, .. } => (format!("forget {binding}: {because}"), QUIET),
+        Record::Cut { bytes, kept } => (format!("cut {bytes} bytes of a torn tail, kept in {kept}"), WARNING),
+        Record::Checkpoint { .. } => ("checkpoint".into(), QUIET),
+    }
+}

@@ -1,0 +1,47 @@
+use std::fmt::Write;
+
+use crate::decide::status::{Access, GrantStatus, HeldStatus, Owing, Status};
+
+use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, paint};
+
+/// For a terminal.
+pub fn status_text(status: &Status) -> String {
+    let Status { at, head, latest: _, freeze, grants, owed, held, standing } = status;
+    let head = head.as_ref().map_or("no revision accepted".to_owned(), |head| format!("revision {}", head.get(..10).unwrap_or(head)));
+    let mut text = format!("{} {head}, {at}\n", paint(HEAD, "status"));
+    if let Some(freeze) = freeze {
+        let _ = writeln!(text, "{} granting is frozen since {}: {}", paint(WARNING, "!"), freeze.since, freeze.reason);
+    }
+    for GrantStatus { id, requester, purpose, path: _, commit: _, start, until, state, access } in grants {
+        let style = if *state == "live" { GOOD } else { CHANGE };
+        let when = if *state == "waiting for its start" { format!("from {start} until {until}") } else { format!("until {until}") };
+        let _ = writeln!(text, "{} {} {when}", paint(HEAD, id), paint(style, state));
+        let _ = writeln!(text, "    {}", paint(QUIET, format!("{requester}: {purpose}")));
+        for Access { binding, state, until: _, trouble } in access {
+            let style = if *state == "live" { GOOD } else { CHANGE };
+            let _ = writeln!(text, "    {} {binding}", paint(style, format!("{state:<9}")));
+            if let Some(trouble) = trouble {
+                let _ = writeln!(text, "              {}", paint(QUIET, trouble));
+            }
+        }
+    }
+    for Owing { binding, grants, ended, cause, state, attempts, next, trouble } in owed {
+        let style = if *state == "overdue" { BAD } else { CHANGE };
+        let grants: Vec<_> = grants.iter().map(|id| id.as_str()).collect();
+        let _ = writeln!(text, "{} {binding}", paint(style, format!("{state:<9}")));
+        let _ = writeln!(text, "    {}", paint(QUIET, format!("{}: {cause} at {ended}", grants.join(", "))));
+        if let (Some(trouble), Some(next)) = (trouble, next) {
+            let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
+        }
+    }
+    for HeldStatus { grant, reason } in held {
+        let _ = writeln!(text, "{} {grant}: {reason}", paint(WARNING, "held     "));
+    }
+    for binding in standing {
+        let _ = writeln!(text, "{} {binding}", paint(QUIET, "standing "));
+    }
+    let live: usize = grants.iter().map(|grant| grant.access.len()).sum();
+    let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
+    let _ = writeln!(text, "{} grants, {live} accesses, {} ending, {overdue} overdue, {} held", grants.len(), owed.len() - overdue, held.len());
+    text
+}

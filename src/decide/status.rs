@@ -1,0 +1,155 @@
+//! The ledger as a person wants to see it: what is live, owed, held.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::{Binding, Freeze, GrantId, Landed, Ledger, Policy, Span, State, Text};
+
+use super::{end_of, fold::cause};
+
+/// How long after its end a revocation is no longer just under way.
+pub const BOUND: Span = Span::seconds(30);
+
+/// What one moment looks like from the ledger alone: no call, no lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub at: Timestamp,
+    pub head: Option<Text>,
+    /// The time of the journal's latest line.
+    pub latest: Option<Timestamp>,
+    pub freeze: Option<Freeze>,
+    pub grants: Vec<GrantStatus>,
+    /// Access whose end has come and that is not proven gone.
+    pub owed: Vec<Owing>,
+    pub held: Vec<HeldStatus>,
+    /// What a grant asked for and somebody else gave: never ours to remove.
+    pub standing: Vec<Binding>,
+}
+
+/// An accepted grant and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantStatus {
+    pub id: GrantId,
+    pub requester: Text,
+    pub purpose: Text,
+    pub path: Text,
+    pub commit: Text,
+    pub start: Timestamp,
+    pub until: Timestamp,
+    pub state: &'static str,
+    pub access: Vec<Access>,
+}
+
+/// One binding of a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Access {
+    pub binding: Binding,
+    /// `live`, `under way`, `unknown`, `drifted` or `disputed`.
+    pub state: &'static str,
+    pub until: Timestamp,
+    pub trouble: Option<String>,
+}
+
+/// A binding that is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owing {
+    pub binding: Binding,
+    pub grants: Vec<GrantId>,
+    pub ended: Timestamp,
+    pub cause: String,
+    /// `revoking`, `overdue`, or `settling`: revoked, read back, and watched until the absence has settled.
+    pub state: &'static str,
+    pub attempts: u32,
+    pub next: Option<Timestamp>,
+    pub trouble: Option<String>,
+}
+
+/// A grant that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldStatus {
+    pub grant: GrantId,
+    pub reason: Text,
+}
+
+/// What the ledger says at `now`.
+pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
+    let mut held: Vec<HeldStatus> =
+        ledger.held.iter().map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() }).collect();
+    let mut grants = Vec::new();
+    let mut access: std::collections::BTreeMap<&GrantId, Vec<Access>> = std::collections::BTreeMap::new();
+    let mut owed = Vec::new();
+    for (binding, owned) in &ledger.owned {
+        let mut wanted = false;
+        for id in owned.holders.keys() {
+            let Some(terms) = ledger.grants.get(id) else { continue };
+            let asked = owned.holders.get(id).is_some_and(|asks| asks.iter().any(|ask| terms.asks.contains_key(ask)));
+            if !asked || end_of(terms, policy) <= now {
+                continue;
+            }
+            wanted = true;
+            let state = match owned {
+                _ if owned.drifted => "drifted",
+                _ if owned.disputed => "disputed",
+                _ if owned.landed == Landed::Yes && !owned.revoked => "live",
+                _ if owned.open.is_some() => "under way",
+                _ => "unknown",
+            };
+            let trouble = owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string());
+            access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
+        }
+        if !wanted {
+            let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|(at, _)| *at).max();
+            let ended = ended.unwrap_or(owned.until).min(now);
+            let state = match owned.revoked && owned.open.is_none() {
+                true => "settling",
+                false if BOUND.after(ended) < now => "overdue",
+                false => "revoking",
+            };
+            owed.push(Owing {
+                binding: binding.clone(),
+                grants: owned.holders.keys().cloned().collect(),
+                ended,
+                cause: cause(ledger, owned).to_string(),
+                state,
+                attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
+                next: owned.attempt.as_ref().map(super::super::model::Attempt::next),
+                trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
+            });
+        }
+    }
+    for (id, terms) in &ledger.grants {
+        let until = end_of(terms, policy);
+        let state = match &terms.state {
+            State::Withdrawn { effective, .. } if *effective > now => {
+                let reason = format!("withdrawn together with many others: takes effect at {effective}");
+                held.push(HeldStatus { grant: id.clone(), reason: reason.into() });
+                "withdrawal held"
+            }
+            State::Withdrawn { .. } => "withdrawn",
+            State::Live if now < terms.start => "waiting for its start",
+            State::Live if until <= now => "over",
+            State::Live => "live",
+        };
+        grants.push(GrantStatus {
+            id: id.clone(),
+            requester: terms.requester.clone(),
+            purpose: terms.purpose.clone(),
+            path: terms.path.clone(),
+            commit: terms.commit.0.clone(),
+            start: terms.start,
+            until,
+            state,
+            access: access.remove(id).unwrap_or_default(),
+        });
+    }
+    Status {
+        at: now,
+        head: ledger.head.as_ref().map(|head| head.0.clone()),
+        latest: ledger.clock,
+        freeze: ledger.freeze.clone(),
+        grants,
+        owed,
+        held,
+        standing: ledger.standing.keys().cloned().collect(),
+    }
+}
