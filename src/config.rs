@@ -86,8 +86,8 @@ impl Config {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{shown} cannot be read: {error}")))?;
         let mut config = Self::parse(&text).map_err(|ConfigError(error)| ConfigError(format!("{shown}:{error}")))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let folder = std::path::absolute(folder).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
+        let absolute = std::path::absolute(path).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
         config.state = folder.join(&config.state);
         if let Cloud::World(world) = &mut config.cloud {
             world.world = folder.join(&world.world);

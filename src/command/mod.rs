@@ -10,7 +10,7 @@ mod lint;
 mod plan;
 mod run;
 mod schema;
-mod setup;
+pub mod setup;
 mod status;
 
 use std::process::ExitCode;

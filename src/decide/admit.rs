@@ -269,7 +269,9 @@ impl Revision<'_> {
             let reason = format!("{reason}: if it is still needed, merge a new commit that changes the file");
             return self.admission.held.push(Held { grant: id.clone(), reason, until: None });
         }
-        let accepted = if prior { self.now.min(*committed) } else { self.now };
+        // Whole seconds, rounded down: easier to read, and never later.
+        let now = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);
+        let accepted = if prior { now.min(*committed) } else { now };
         let start = grant.from.unwrap_or(accepted);
         let until = ending(grant, start, limits);
         if until <= self.now {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Binding, Freeze, GrantId, Landed, Ledger, Policy, Span, State, Text};
+use crate::model::{Attempt, Binding, Freeze, GrantId, Landed, Ledger, Policy, Span, State, Text};
 
 use super::{end_of, fold::cause};
 
@@ -21,6 +21,8 @@ pub struct Status {
     pub grants: Vec<GrantStatus>,
     /// Access whose end has come and that is not proven gone.
     pub owed: Vec<Owing>,
+    /// What a grant asks for and could not be given yet.
+    pub waiting: Vec<Waiting>,
     pub held: Vec<HeldStatus>,
     /// What a grant asked for and somebody else gave: never ours to remove.
     pub standing: Vec<Binding>,
@@ -62,6 +64,15 @@ pub struct Owing {
     pub attempts: u32,
     pub next: Option<Timestamp>,
     pub trouble: Option<String>,
+}
+
+/// A binding that could not be granted yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    pub binding: Binding,
+    pub attempts: u32,
+    pub next: Timestamp,
+    pub trouble: String,
 }
 
 /// A grant that waits for a person.
@@ -112,7 +123,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
                 cause: cause(ledger, owned).to_string(),
                 state,
                 attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
-                next: owned.attempt.as_ref().map(super::super::model::Attempt::next),
+                next: owned.attempt.as_ref().map(Attempt::next),
                 trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
             });
         }
@@ -142,6 +153,12 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             access: access.remove(id).unwrap_or_default(),
         });
     }
+    let waiting = ledger.refused.iter().map(|(binding, attempt)| Waiting {
+        binding: binding.clone(),
+        attempts: attempt.count,
+        next: attempt.next(),
+        trouble: attempt.trouble.to_string(),
+    });
     Status {
         at: now,
         head: ledger.head.as_ref().map(|head| head.0.clone()),
@@ -149,6 +166,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         freeze: ledger.freeze.clone(),
         grants,
         owed,
+        waiting: waiting.collect(),
         held,
         standing: ledger.standing.keys().cloned().collect(),
     }

@@ -1,12 +1,12 @@
 use std::fmt::Write;
 
-use crate::decide::status::{Access, GrantStatus, HeldStatus, Owing, Status};
+use crate::decide::status::{Access, GrantStatus, HeldStatus, Owing, Status, Waiting};
 
 use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, paint};
 
 /// For a terminal.
 pub fn status_text(status: &Status) -> String {
-    let Status { at, head, latest: _, freeze, grants, owed, held, standing } = status;
+    let Status { at, head, latest: _, freeze, grants, owed, waiting, held, standing } = status;
     let head = head.as_ref().map_or("no revision accepted".to_owned(), |head| format!("revision {}", head.get(..10).unwrap_or(head)));
     let mut text = format!("{} {head}, {at}\n", paint(HEAD, "status"));
     if let Some(freeze) = freeze {
@@ -33,6 +33,10 @@ pub fn status_text(status: &Status) -> String {
         if let (Some(trouble), Some(next)) = (trouble, next) {
             let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
         }
+    }
+    for Waiting { binding, attempts, next, trouble } in waiting {
+        let _ = writeln!(text, "{} {binding}", paint(CHANGE, "waiting  "));
+        let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
     }
     for HeldStatus { grant, reason } in held {
         let _ = writeln!(text, "{} {grant}: {reason}", paint(WARNING, "held     "));

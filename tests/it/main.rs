@@ -1,0 +1,4 @@
+//! Everything that is tested from outside: scenarios on the world, and the built binary.
+
+mod scenarios;
+mod sim;

@@ -1,0 +1,187 @@
+//! A simulation: the real engine, Git source and file journal; a world in memory, and a clock that is set by hand.
+
+use std::{path::PathBuf, process::Command, sync::Arc};
+
+use grantd::{
+    command::setup,
+    engine::{Book, Cycle, Daemon, Executor, Outlook, Parts, Pulse},
+    journal::{self, FileJournal},
+    model::{Clock, Journal, Line, Policy, Record, Span},
+    source::{GitSource, Settings},
+    surface::{
+        self,
+        world::{ManualClock, State, World},
+    },
+};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+/// A repository that people merge into.
+pub struct Repo {
+    pub path: PathBuf,
+}
+
+impl Repo {
+    pub fn new(path: PathBuf, at: Timestamp) -> Self {
+        let repo = Self { path };
+        std::fs::create_dir_all(repo.path.join("grants")).unwrap();
+        repo.git(at, &["init", "--quiet", "--initial-branch=main", "."]);
+        std::fs::write(repo.path.join("README.md"), "Grants of Corp.\n").unwrap();
+        repo.commit(at, "Begin");
+        repo
+    }
+
+    pub fn git(&self, at: Timestamp, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(args)
+            .current_dir(&self.path)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", &self.path)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_NAME", "Ann")
+            .env("GIT_AUTHOR_EMAIL", "ann@corp.example")
+            .env("GIT_COMMITTER_NAME", "Ann")
+            .env("GIT_COMMITTER_EMAIL", "ann@corp.example")
+            .env("GIT_AUTHOR_DATE", at.to_string())
+            .env("GIT_COMMITTER_DATE", at.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path.join("grants").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn commit(&self, at: Timestamp, message: &str) {
+        self.git(at, &["add", "--all"]);
+        self.git(at, &["commit", "--quiet", "--allow-empty", "--message", message]);
+    }
+}
+
+pub struct Sim {
+    pub folder: TempDir,
+    pub repo: Repo,
+    pub world: World,
+    pub clock: Arc<ManualClock>,
+    pub policy: Policy,
+    /// The daemon's process; `None` while it is down.
+    pub daemon: Option<Daemon>,
+    pub outlook: Outlook,
+    /// Wraps the journal of each new daemon, for crashes.
+    pub wrap: Box<dyn FnMut(Box<dyn Journal>) -> Box<dyn Journal>>,
+}
+
+impl Sim {
+    /// A world, an empty repository and a begun installation.
+    pub fn new(state: State, start: Timestamp, policy: Policy) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let world = World::new(state, clock.clone());
+        let repo = Repo::new(folder.path().join("repo"), start);
+        Self {
+            folder,
+            repo,
+            world,
+            clock,
+            policy,
+            daemon: None,
+            outlook: Outlook::default(),
+            wrap: Box::new(|journal| journal),
+        }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn source(&self) -> Arc<GitSource> {
+        let yaml = format!("url: {}", self.repo.path.display());
+        let settings: Settings = serde_saphyr::from_str(&yaml).unwrap();
+        Arc::new(GitSource::new(&settings, &self.state(), None).unwrap())
+    }
+
+    /// `grantd init`.
+    pub async fn init(&self, existing: bool) {
+        use grantd::{decide::stem, model::Source};
+        let source = self.source();
+        let commit = source.fetch().await.unwrap();
+        let tree = source.tree(&commit).await.unwrap();
+        let mut records = vec![Record::Init { version: "test".into(), commit, existing }];
+        records.extend(tree.entries.iter().map(|entry| Record::Prior { grant: stem(&entry.path).unwrap(), existing }));
+        FileJournal::create(&self.state(), self.clock.now(), records).unwrap();
+    }
+
+    /// Starts the daemon's process over what the journal holds.
+    pub fn start(&mut self) {
+        let (journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
+        let book = Book::new((self.wrap)(Box::new(journal)), &lines);
+        let parts = Parts {
+            targets: Arc::new(setup::targets()),
+            readers: surface::world_readers(&self.world),
+            source: self.source(),
+            clock: self.clock.clone(),
+            policy: Arc::new(self.policy.clone()),
+        };
+        let mut cycle = Cycle::new(parts, book);
+        cycle.fetch();
+        cycle.sweep();
+        let executor = Executor::new(surface::world_writers(&self.world));
+        let pulse = Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) };
+        self.daemon = Some(Daemon { cycle, executor, pulse });
+    }
+
+    /// The process is gone, with everything that it had in memory. Calls under way are lost with it.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Lets the daemon do all that it can do now.
+    pub async fn work(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            (self.outlook, _) = daemon.once().await;
+        }
+    }
+
+    /// Lets time pass until `to`: the daemon wakes at each edge on the way.
+    pub async fn advance(&mut self, to: Timestamp) {
+        loop {
+            self.work().await;
+            match self.outlook.plan.wake {
+                Some(wake) if wake <= to && self.daemon.is_some() => self.clock.set(wake.max(self.clock.now())),
+                _ => break,
+            }
+        }
+        self.clock.set(to);
+        self.work().await;
+    }
+
+    pub async fn poll(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.cycle.fetch();
+        }
+        self.work().await;
+    }
+
+    pub async fn sweep(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.cycle.sweep();
+        }
+        self.work().await;
+    }
+
+    /// Every line of the journal so far.
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        journal::scan(&self.state(), |line| -> Result<(), grantd::model::JournalError> {
+            lines.push(line);
+            Ok(())
+        })
+        .unwrap();
+        lines
+    }
+}
