@@ -2,6 +2,7 @@
 
 mod fetch;
 mod hostile;
+mod http;
 mod log;
 mod scale;
 mod settings;
