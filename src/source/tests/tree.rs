@@ -147,21 +147,24 @@ async fn depth_and_number_are_limited() {
     let refused = daemon.tree(&daemon.commit(&repo, &tree)).await.refused.unwrap();
     assert!(refused.contains("8 folders deep"), "{refused}");
 
-    // The same hundred folders in a hundred folders in a hundred folders: three objects, a million files.
+    // The same hundred folders in a hundred folders in a hundred folders: four objects, a million files.
     let names: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
     let blob = repo.git(&["rev-parse", "HEAD:grants/a.yaml"]);
-    let files: Vec<String> = names.iter().map(|name| format!("{name}.yaml")).collect();
-    let files: Vec<_> = files.iter().map(|name| ("100644", name.as_bytes(), blob.as_str())).collect();
-    let leaf = daemon.folder(&repo, &files);
+    let leaf = |extension: &str| {
+        let files: Vec<String> = names.iter().map(|name| format!("{name}.{extension}")).collect();
+        let files: Vec<_> = files.iter().map(|name| ("100644", name.as_bytes(), blob.as_str())).collect();
+        daemon.folder(&repo, &files)
+    };
     let hundred = |of: &str| {
         let entries: Vec<_> = names.iter().map(|name| ("40000", name.as_bytes(), of)).collect();
         daemon.folder(&repo, &entries)
     };
-    let ten_thousand = hundred(&leaf);
+    let ten_thousand = hundred(&leaf("yaml"));
     assert_eq!(daemon.tree(&daemon.commit(&repo, &ten_thousand)).await.entries.len(), 10_000);
-    let bomb = hundred(&hundred(&ten_thousand));
-    let refused = daemon.tree(&daemon.commit(&repo, &bomb)).await.refused.unwrap();
-    assert!(refused.contains(&format!("more than {MAX_ENTRIES} files")), "{refused}");
+    for bomb in [hundred(&ten_thousand), hundred(&hundred(&leaf("txt")))] {
+        let refused = daemon.tree(&daemon.commit(&repo, &bomb)).await.refused.unwrap();
+        assert!(refused.contains(&format!("more than {MAX_ENTRIES} files")), "{refused}");
+    }
 }
 
 #[tokio::test]
