@@ -18,8 +18,7 @@ pub struct Settings {
     /// The folder of the grant files, from the root of the repository.
     #[serde(default = "default_path")]
     pub path: String,
-    /// How often the remote is asked for news. An hour-old grant ends on time without it: this only bounds how late
-    /// a merge is seen.
+    /// How often the remote is asked for news: bounds how late a merge is seen. Grants end on time without it.
     #[serde(default = "default_poll")]
     pub poll: Span,
     /// The private key for an ssh URL, without a passphrase: `credential:NAME` or an absolute path.

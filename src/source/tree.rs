@@ -62,10 +62,12 @@ fn no_commit(commit: &Commit) -> SourceError {
 
 pub fn has_commit(bare: &Path, commit: &Commit) -> Result<bool, SourceError> {
     let Ok(id) = object_id(&commit.0) else { return Ok(false) };
-    match open(bare)?.find_commit(id) {
-        Ok(_) => Ok(true),
-        Err(e) if e.code() == ErrorCode::NotFound => Ok(false),
-        Err(e) => Err(broken(&format!("the commit {commit}"), &e)),
+    let repo = open(bare)?;
+    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    match header(&odb, id) {
+        Ok((_, kind)) => Ok(kind == ObjectType::Commit),
+        Err(SourceError::Missing(_)) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
@@ -80,6 +82,9 @@ pub fn resolve(bare: &Path, rev: &str, branch: &str) -> Result<Commit, SourceErr
     };
     if let Ok(id) = object_id(rev) {
         return repo.find_commit(id).map(|found| as_commit(found.id())).map_err(|_| missing());
+    }
+    if rev.is_empty() {
+        return Err(missing()); // libgit2 would take it for its own HEAD.
     }
     let named = if rev == "HEAD" || rev == branch {
         repo.find_reference(FETCHED)
