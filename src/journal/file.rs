@@ -17,12 +17,6 @@ use super::{
 };
 use crate::model::{Journal, JournalError, Ledger, Line, Record};
 
-/// A segment with more lines than this is due for the next one.
-const SEGMENT_LINES: u64 = 50_000;
-/// But only once it is this many times as long as its checkpoint: the ledger of a large house must not be written again
-/// and again for a few lines each.
-const SEGMENT_GROWTH: u64 = 4;
-
 /// The journal as a folder of segments in the state folder, with the lock that keeps a second writer out.
 pub struct FileJournal {
     state: PathBuf,
@@ -72,7 +66,12 @@ impl FileJournal {
     pub fn open(state: &Path, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
-        let (mut journal, lines) = Self::resume(state.into(), lock, at)?;
+        let again = lock.try_clone().map_err(failed("keep the lock on", state))?;
+        let (mut journal, lines) = match Self::resume(state.into(), lock, at) {
+            // A full disk may have torn the tail: putting that aside takes space, too.
+            Err(JournalError::Io(_)) if disk::spend(state) => Self::resume(state.into(), again, at)?,
+            done => done?,
+        };
         journal.refill_reserve();
         Ok((journal, lines))
     }
@@ -115,8 +114,6 @@ impl FileJournal {
         let mut files: Vec<_> =
             (1..).map(|n| disk::kept(&self.state, seq, n)).take_while(|path| path.exists()).collect();
         if self.segment.tail > 0 || stillborn.is_some() {
-            // It may have been the full disk that interrupted it.
-            disk::spend(&self.state);
             let kept = disk::kept(&self.state, seq, files.len() + 1);
             match stillborn {
                 Some(path) => fs::rename(path, &kept).map_err(failed("put aside", path))?,
@@ -124,7 +121,9 @@ impl FileJournal {
             }
             disk::sync_folder(&self.state)?;
             disk::sync_folder(&read::folder(&self.state))?;
-            self.truncate()?;
+            if self.segment.tail > 0 {
+                self.truncate()?;
+            }
             files.push(kept);
         }
         // A crash may have come between an earlier cut and its record: then what was kept at this same line is not on the
@@ -142,8 +141,7 @@ impl FileJournal {
         let mut torn = Vec::new();
         let read = self.file.seek(SeekFrom::Start(self.segment.length)).and_then(|_| self.file.read_to_end(&mut torn));
         read.map_err(failed("read", &self.path))?;
-        let mut copy = disk::fresh(kept)?;
-        copy.write_all(&torn).and_then(|()| copy.sync_all()).map_err(failed("write", kept))
+        disk::place(kept, &torn)
     }
 
     /// Takes everything after the complete batches off the segment.
@@ -220,8 +218,7 @@ impl Journal for FileJournal {
     }
 
     fn full(&self) -> bool {
-        let Segment { lines, length, first, .. } = self.segment;
-        lines > SEGMENT_LINES && length >= SEGMENT_GROWTH * first
+        self.segment.full()
     }
 
     fn checkpoint(&mut self, at: Timestamp, ledger: &Ledger) -> Result<(), JournalError> {
