@@ -5,13 +5,14 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 
 use super::{
     chain::{Batch, Segment},
-    disk::{self, failed},
+    disk::{self, Lock, failed},
     line::Head,
     read::{self, Latest},
 };
@@ -21,7 +22,7 @@ use crate::model::{Journal, JournalError, Ledger, Line, Record};
 pub struct FileJournal {
     state: PathBuf,
     /// Dropping it lets another writer in.
-    lock: File,
+    lock: Arc<Lock>,
     path: PathBuf,
     pub(super) file: File,
     /// Device and inode of the segment: a folder that was put in its place is not ours.
@@ -66,10 +67,9 @@ impl FileJournal {
     pub fn open(state: &Path, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
-        let again = lock.try_clone().map_err(failed("keep the lock on", state))?;
-        let (mut journal, lines) = match Self::resume(state.into(), lock, at) {
+        let (mut journal, lines) = match Self::resume(state.into(), lock.clone(), at) {
             // A full disk may have torn the tail: putting that aside takes space, too.
-            Err(JournalError::Io(_)) if disk::spend(state) => Self::resume(state.into(), again, at)?,
+            Err(JournalError::Io(_)) if disk::spend(state) => Self::resume(state.into(), lock, at)?,
             done => done?,
         };
         journal.refill_reserve();
@@ -86,7 +86,7 @@ impl FileJournal {
         disk::reserve(&self.state).is_ok()
     }
 
-    fn resume(state: PathBuf, lock: File, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
+    fn resume(state: PathBuf, lock: Arc<Lock>, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         let folder = read::folder(&state);
         let _ = fs::remove_file(folder.join(disk::NEW));
         let Latest { path, segment, mut lines, stillborn } = read::latest(&state)?;
@@ -243,8 +243,7 @@ impl Journal for FileJournal {
     fn reopen(&mut self) -> Result<Vec<Line>, JournalError> {
         let retracted = self.retract();
         self.spoil(true, retracted)?;
-        let again = self.lock.try_clone().map_err(failed("keep the lock on", &self.state));
-        let again = again.and_then(|lock| Self::resume(self.state.clone(), lock, self.at));
+        let again = Self::resume(self.state.clone(), self.lock.clone(), self.at);
         let (journal, lines) = self.spoil(false, again)?;
         *self = journal;
         Ok(lines)

@@ -109,12 +109,6 @@ pub(super) fn latest(state: &Path) -> Result<Latest, JournalError> {
             lines.extend(line);
             Ok::<_, JournalError>(())
         })?;
-        if stillborn.is_some() && segment.tail > 0 {
-            return Err(JournalError::Corrupt(format!(
-                "{} ends in an unfinished batch, though another segment follows it",
-                path.display()
-            )));
-        }
         if segment.batches > 0 {
             return Ok(Latest { path, segment, lines, stillborn });
         }

@@ -6,7 +6,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{FileJournal, disk, line, read as reader};
+use super::{FileJournal, chain, disk, line, read as reader};
 use crate::model::{Journal, JournalError, Ledger, Line, Record};
 
 mod damage;

@@ -207,6 +207,42 @@ fn an_unfinished_batch_before_another_segment_is_corruption() {
 }
 
 #[test]
+fn a_segment_that_follows_no_commit_line_is_corruption() {
+    let (state, _) = three();
+    let path = &segments(&state)[0];
+    let whole = fs::read(path).unwrap();
+    let head = verify(&state, None).unwrap().head;
+    let checkpoint = || vec![Record::Checkpoint { ledger: Box::default() }];
+    // Right by its number and its hash, but nothing commits the line before it.
+    let line = line::record(&head, at(3), &start(3)).unwrap();
+    let next = chain::Batch::new(&head.next(&line), at(4), checkpoint()).unwrap();
+    fs::write(path, [&whole[..], &line].concat()).unwrap();
+    fs::write(reader::segment(state.path(), 11), next.bytes).unwrap();
+    assert_corrupt(&state, "after a line without its commit line");
+    fs::remove_file(reader::segment(state.path(), 11)).unwrap();
+    // The same with the fragment of a line.
+    let next = chain::Batch::new(&head, at(4), checkpoint()).unwrap();
+    fs::write(path, [&whole[..], b"{\"seq\":10"].concat()).unwrap();
+    fs::write(reader::segment(state.path(), 10), next.bytes).unwrap();
+    assert_corrupt(&state, "after a fragment");
+}
+
+#[test]
+fn a_later_segment_that_does_not_begin_with_a_checkpoint_alone_is_corruption() {
+    let (state, _) = three();
+    let head = verify(&state, None).unwrap().head;
+    let checkpoint = || Record::Checkpoint { ledger: Box::default() };
+    for records in [vec![start(3)], vec![checkpoint(), start(3)], vec![start(3), checkpoint()]] {
+        let batch = chain::Batch::new(&head, at(4), records).unwrap();
+        fs::write(reader::segment(state.path(), 10), batch.bytes).unwrap();
+        assert_corrupt(&state, &format!("{:?}", batch.lines));
+    }
+    let batch = chain::Batch::new(&head, at(4), vec![checkpoint()]).unwrap();
+    fs::write(reader::segment(state.path(), 10), batch.bytes).unwrap();
+    verify(&state, None).unwrap();
+}
+
+#[test]
 fn a_crash_while_rotating_goes_on_with_the_segment_before() {
     let (state, lines) = three();
     let (mut journal, _) = FileJournal::open(state.path(), at(3)).unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command};
 use serde_json::Value;
 
 use super::*;
-use crate::journal::{Head, chain, line::Said};
+use crate::journal::{Head, line::Said};
 
 const PAGE: &str = include_str!("../../../docs/journal.md");
 

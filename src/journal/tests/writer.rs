@@ -47,6 +47,10 @@ fn a_second_writer_is_told_who_holds_the_journal() {
     assert!(told.contains(&format!("process {} ", std::process::id())), "{told}");
     assert!(matches!(FileJournal::create(state.path(), at(3), vec![start(0)]), Err(JournalError::Locked(_))));
     assert_eq!(crate::journal::read(state.path()).unwrap(), lines, "a reader needs no lock");
+    let (mut journal, again) = (journal, FileJournal::open(state.path(), at(3)).map(drop));
+    assert!(again.is_err(), "a refused writer took the lock along");
+    journal.reopen().unwrap();
+    assert!(FileJournal::open(state.path(), at(3)).is_err(), "reading again gave the lock up");
     drop(journal);
     FileJournal::open(state.path(), at(3)).unwrap();
 }
@@ -164,12 +168,15 @@ fn on_a_full_disk_the_reserve_lets_revocations_through() {
     let told = journal.checkpoint(at(2), &Ledger::default()).unwrap_err().to_string();
     assert!(told.contains("the disk is full"), "{told}");
 
+    assert!(contents(&state).iter().all(|(path, _)| !path.ends_with(disk::NEW)), "it left half a checkpoint");
+
     assert!(journal.release_reserve());
     assert!(!journal.release_reserve(), "there is one reserve");
     for n in 0..100 {
         lines.extend(journal.append(at(3), vec![revocation(n)]).unwrap());
     }
     assert!(!journal.refill_reserve());
+    assert!(contents(&state).iter().all(|(path, _)| !path.ends_with(disk::NEW)), "it left half a file on a full disk");
     lines.extend(journal.append(at(4), vec![revocation(0)]).unwrap());
     fs::remove_file(disk.0.path().join("ballast")).unwrap();
     assert!(journal.refill_reserve());
