@@ -225,6 +225,14 @@ fn a_segment_that_follows_no_commit_line_is_corruption() {
     fs::write(path, [&whole[..], b"{\"seq\":10"].concat()).unwrap();
     fs::write(reader::segment(state.path(), 10), next.bytes).unwrap();
     assert_corrupt(&state, "after a fragment");
+    // A segment without a batch is put aside, but the one before it was whole when that was begun.
+    for end in [whole.len() - 1, last_batch(&whole) + 5] {
+        fs::write(path, &whole[..end]).unwrap();
+        fs::write(reader::segment(state.path(), 10), "").unwrap();
+        let open = FileJournal::open(state.path(), at(5)).map(drop);
+        assert!(matches!(open, Err(JournalError::Corrupt(_))), "cut at {end}: {open:?}");
+        assert_eq!(torn(&state), []);
+    }
 }
 
 #[test]
@@ -232,7 +240,7 @@ fn a_later_segment_that_does_not_begin_with_a_checkpoint_alone_is_corruption() {
     let (state, _) = three();
     let head = verify(&state, None).unwrap().head;
     let checkpoint = || Record::Checkpoint { ledger: Box::default() };
-    for records in [vec![start(3)], vec![checkpoint(), start(3)], vec![start(3), checkpoint()]] {
+    for records in [vec![start(3)], vec![checkpoint(), start(3)], vec![checkpoint(), checkpoint()]] {
         let batch = chain::Batch::new(&head, at(4), records).unwrap();
         fs::write(reader::segment(state.path(), 10), batch.bytes).unwrap();
         assert_corrupt(&state, &format!("{:?}", batch.lines));
