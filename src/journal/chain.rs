@@ -17,8 +17,8 @@ use crate::model::{JournalError, Line, Record};
 
 /// A segment with more lines than this is due for the next one.
 const SEGMENT_LINES: u64 = 50_000;
-/// But only once it is this many times as long as its checkpoint: a large ledger must not be written again and again for
-/// a few lines each.
+/// But only once it is this many times as long as its checkpoint: a large ledger must not be written again and again
+/// for a few lines each.
 const SEGMENT_GROWTH: u64 = 4;
 
 /// A batch in bytes, ready to be written after `before`, and what it comes to.
@@ -70,8 +70,8 @@ impl Segment {
     }
 }
 
-/// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order and
-/// only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
+/// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order
+/// and only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
 pub(super) fn walk<E: From<JournalError>>(
     path: &Path,
     before: Head,

@@ -62,8 +62,8 @@ impl FileJournal {
         Self::resume(state.into(), lock, at)
     }
 
-    /// Takes the lock, checks the last segment and answers its lines: all since the last checkpoint, that included. Cuts
-    /// and records a torn tail; `at` is the time of that record.
+    /// Takes the lock, checks the last segment and answers its lines: all since the last checkpoint, that included.
+    /// Cuts and records a torn tail; `at` is the time of that record.
     pub fn open(state: &Path, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
@@ -126,8 +126,8 @@ impl FileJournal {
             }
             files.push(kept);
         }
-        // A crash may have come between an earlier cut and its record: then what was kept at this same line is not on the
-        // record yet, because nothing was appended since.
+        // A crash may have come between an earlier cut and its record: then what was kept at this same line is not on
+        // the record yet, because nothing was appended since.
         let cut = |path: PathBuf| {
             let found = fs::metadata(&path).map_err(failed("read", &path))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -152,8 +152,8 @@ impl FileJournal {
         Ok(())
     }
 
-    /// Takes a batch back that was written and not acknowledged, so that the caller knows where he stands: after a failed
-    /// fsync the cache may show a batch that the disk has not got.
+    /// Takes a batch back that was written and not acknowledged, so that the caller knows where he stands: after a
+    /// failed fsync the cache may show a batch that the disk has not got.
     fn retract(&mut self) -> Result<(), JournalError> {
         if !self.spoilt.as_ref().is_some_and(|spoilt| spoilt.wrote) {
             return Ok(());

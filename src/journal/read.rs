@@ -73,7 +73,7 @@ pub fn verify<E: From<JournalError>>(
     let state = state.display();
     match (outside, found) {
         (Some(outside), None) => Err(JournalError::Corrupt(format!(
-            "the journal in {state} is older than the checkpoint outside: it ends at line {}, the checkpoint names line {}",
+            "the journal in {state} is older than the checkpoint outside: it ends at line {}, that is at line {}",
             verdict.head.seq, outside.seq
         ))
         .into()),

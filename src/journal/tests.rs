@@ -25,8 +25,10 @@ fn start(n: usize) -> Record {
 /// An intent to revoke, as long as a real one.
 fn revocation(n: usize) -> Record {
     record(&format!(
-        r#"{{"kind":"intend","verb":"revoke","binding":{{"surface":"windows-admin","place":"123456789012/us-east-1/i-{n:017}",
-            "role":"Administrators","who":"corp\\jdoe"}},"cause":"expired","until":"2026-11-20T17:12:31Z","before":"unread",
+        r#"{{"kind":"intend","verb":"revoke","binding":{{"surface":"windows-admin",
+            "place":"123456789012/us-east-1/i-{n:017}",
+            "role":"Administrators","who":"corp\\jdoe"}},"cause":"expired","until":"2026-11-20T17:12:31Z",
+            "before":"unread",
             "act_by":null,"holders":{{"checkout-{n}":["1f0a9c3be42d"]}},"grants":["checkout-{n}"],
             "commit":"8c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f60718293","author":"J. Doe <jdoe@corp.example>"}}"#
     ))

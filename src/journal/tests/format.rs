@@ -78,7 +78,8 @@ fn ledger() -> String {
             "used":{{"old-one":"2026-11-01T00:00:00Z"}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
             "held":{{"late":["b1","stale"]}},"owned":[[{binding},{owned}]],
             "standing":[[{binding},"2026-11-20T17:00:00Z"]],
-            "refused":[[{binding},{{"count":1,"last":"2026-11-20T17:00:00Z","trouble":{{"kind":"gone","detail":"no"}}}}]],
+            "refused":[[{binding},{{"count":1,"last":"2026-11-20T17:00:00Z",
+            "trouble":{{"kind":"gone","detail":"no"}}}}]],
             "withdrawn":[["2026-11-20T17:00:00Z","oncall-1"]]}}"#
     )
 }
@@ -133,6 +134,7 @@ fn the_examples_on_the_page_are_lines_of_the_journal() {
     for example in examples {
         let value: Value = serde_json::from_str(&example).unwrap();
         let before = Head { seq: value["seq"].as_u64().unwrap() - 1, hash: value["prev"].as_str().unwrap().to_owned() };
+        before.to_string().parse::<Head>().unwrap();
         let mut compact = serde_json::to_vec(&value).unwrap();
         match line::parse(&before, &compact) {
             Ok(Said::Record(line)) => {
