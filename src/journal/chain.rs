@@ -15,6 +15,12 @@ use super::{
 };
 use crate::model::{JournalError, Line, Record};
 
+/// A segment with more lines than this is due for the next one.
+const SEGMENT_LINES: u64 = 50_000;
+/// But only once it is this many times as long as its checkpoint: a large ledger must not be written again and again
+/// for a few lines each.
+const SEGMENT_GROWTH: u64 = 4;
+
 /// A batch in bytes, ready to be written after `before`, and what it comes to.
 pub(super) struct Batch {
     pub bytes: Vec<u8>,
@@ -51,14 +57,21 @@ pub(super) struct Segment {
     pub batches: u64,
     /// Length of the complete batches, in bytes.
     pub length: u64,
-    /// Length of the first batch, in bytes.
+    /// Length of the first batch, in bytes: the checkpoint, except in the first segment.
     pub first: u64,
     /// Length of an unfinished batch at the end, in bytes.
     pub tail: u64,
 }
 
-/// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order and
-/// only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
+impl Segment {
+    /// Whether the next one is due.
+    pub fn full(&self) -> bool {
+        self.lines > SEGMENT_LINES && self.length >= SEGMENT_GROWTH.saturating_mul(self.first)
+    }
+}
+
+/// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order
+/// and only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
 pub(super) fn walk<E: From<JournalError>>(
     path: &Path,
     before: Head,

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::model::JournalError;
@@ -68,8 +69,18 @@ pub(super) fn place(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
     written
 }
 
-/// Takes the writer's lock for as long as the file lives.
-pub(super) fn lock(state: &Path) -> Result<File, JournalError> {
+/// The writer's lock, until it is dropped.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started has the file open until its own program begins.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the writer's lock, or tells who has it.
+pub(super) fn lock(state: &Path) -> Result<Arc<Lock>, JournalError> {
     let path = state.join("lock");
     let mut how = OpenOptions::new();
     let how = how.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -90,7 +101,7 @@ pub(super) fn lock(state: &Path) -> Result<File, JournalError> {
     }
     // For people only: the lock holds without it.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    Ok(Arc::new(Lock(file)))
 }
 
 /// Whether the reserve is there, made now if it was not.

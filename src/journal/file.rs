@@ -5,29 +5,24 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 
 use super::{
     chain::{Batch, Segment},
-    disk::{self, failed},
+    disk::{self, Lock, failed},
     line::Head,
     read::{self, Latest},
 };
 use crate::model::{Journal, JournalError, Ledger, Line, Record};
 
-/// A segment with more lines than this is due for the next one.
-const SEGMENT_LINES: u64 = 50_000;
-/// But only once it is this many times as long as its checkpoint: the ledger of a large house must not be written again
-/// and again for a few lines each.
-const SEGMENT_GROWTH: u64 = 4;
-
 /// The journal as a folder of segments in the state folder, with the lock that keeps a second writer out.
 pub struct FileJournal {
     state: PathBuf,
     /// Dropping it lets another writer in.
-    lock: File,
+    lock: Arc<Lock>,
     path: PathBuf,
     pub(super) file: File,
     /// Device and inode of the segment: a folder that was put in its place is not ours.
@@ -67,12 +62,16 @@ impl FileJournal {
         Self::resume(state.into(), lock, at)
     }
 
-    /// Takes the lock, checks the last segment and answers its lines: all since the last checkpoint, that included. Cuts
-    /// and records a torn tail; `at` is the time of that record.
+    /// Takes the lock, checks the last segment and answers its lines: all since the last checkpoint, that included.
+    /// Cuts and records a torn tail; `at` is the time of that record.
     pub fn open(state: &Path, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
-        let (mut journal, lines) = Self::resume(state.into(), lock, at)?;
+        let (mut journal, lines) = match Self::resume(state.into(), lock.clone(), at) {
+            // A full disk may have torn the tail: putting that aside takes space, too.
+            Err(JournalError::Io(_)) if disk::spend(state) => Self::resume(state.into(), lock, at)?,
+            done => done?,
+        };
         journal.refill_reserve();
         Ok((journal, lines))
     }
@@ -87,7 +86,7 @@ impl FileJournal {
         disk::reserve(&self.state).is_ok()
     }
 
-    fn resume(state: PathBuf, lock: File, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
+    fn resume(state: PathBuf, lock: Arc<Lock>, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
         let folder = read::folder(&state);
         let _ = fs::remove_file(folder.join(disk::NEW));
         let Latest { path, segment, mut lines, stillborn } = read::latest(&state)?;
@@ -115,8 +114,6 @@ impl FileJournal {
         let mut files: Vec<_> =
             (1..).map(|n| disk::kept(&self.state, seq, n)).take_while(|path| path.exists()).collect();
         if self.segment.tail > 0 || stillborn.is_some() {
-            // It may have been the full disk that interrupted it.
-            disk::spend(&self.state);
             let kept = disk::kept(&self.state, seq, files.len() + 1);
             match stillborn {
                 Some(path) => fs::rename(path, &kept).map_err(failed("put aside", path))?,
@@ -124,11 +121,13 @@ impl FileJournal {
             }
             disk::sync_folder(&self.state)?;
             disk::sync_folder(&read::folder(&self.state))?;
-            self.truncate()?;
+            if self.segment.tail > 0 {
+                self.truncate()?;
+            }
             files.push(kept);
         }
-        // A crash may have come between an earlier cut and its record: then what was kept at this same line is not on the
-        // record yet, because nothing was appended since.
+        // A crash may have come between an earlier cut and its record: then what was kept at this same line is not on
+        // the record yet, because nothing was appended since.
         let cut = |path: PathBuf| {
             let found = fs::metadata(&path).map_err(failed("read", &path))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -142,8 +141,7 @@ impl FileJournal {
         let mut torn = Vec::new();
         let read = self.file.seek(SeekFrom::Start(self.segment.length)).and_then(|_| self.file.read_to_end(&mut torn));
         read.map_err(failed("read", &self.path))?;
-        let mut copy = disk::fresh(kept)?;
-        copy.write_all(&torn).and_then(|()| copy.sync_all()).map_err(failed("write", kept))
+        disk::place(kept, &torn)
     }
 
     /// Takes everything after the complete batches off the segment.
@@ -154,8 +152,8 @@ impl FileJournal {
         Ok(())
     }
 
-    /// Takes a batch back that was written and not acknowledged, so that the caller knows where he stands: after a failed
-    /// fsync the cache may show a batch that the disk has not got.
+    /// Takes a batch back that was written and not acknowledged, so that the caller knows where he stands: after a
+    /// failed fsync the cache may show a batch that the disk has not got.
     fn retract(&mut self) -> Result<(), JournalError> {
         if !self.spoilt.as_ref().is_some_and(|spoilt| spoilt.wrote) {
             return Ok(());
@@ -228,8 +226,7 @@ impl Journal for FileJournal {
     }
 
     fn full(&self) -> bool {
-        let Segment { lines, length, first, .. } = self.segment;
-        lines > SEGMENT_LINES && length >= SEGMENT_GROWTH * first
+        self.segment.full()
     }
 
     fn checkpoint(&mut self, at: Timestamp, ledger: &Ledger) -> Result<(), JournalError> {
@@ -254,8 +251,7 @@ impl Journal for FileJournal {
     fn reopen(&mut self) -> Result<Vec<Line>, JournalError> {
         let retracted = self.retract();
         self.spoil(true, retracted)?;
-        let again = self.lock.try_clone().map_err(failed("keep the lock on", &self.state));
-        let again = again.and_then(|lock| Self::resume(self.state.clone(), lock, self.at));
+        let again = Self::resume(self.state.clone(), self.lock.clone(), self.at);
         let (journal, lines) = self.spoil(false, again)?;
         *self = journal;
         Ok(lines)

@@ -73,7 +73,7 @@ pub fn verify<E: From<JournalError>>(
     let state = state.display();
     match (outside, found) {
         (Some(outside), None) => Err(JournalError::Corrupt(format!(
-            "the journal in {state} is older than the checkpoint outside: it ends at line {}, the checkpoint names line {}",
+            "the journal in {state} is older than the checkpoint outside: it ends at line {}, that is at line {}",
             verdict.head.seq, outside.seq
         ))
         .into()),
@@ -109,12 +109,6 @@ pub(super) fn latest(state: &Path) -> Result<Latest, JournalError> {
             lines.extend(line);
             Ok::<_, JournalError>(())
         })?;
-        if stillborn.is_some() && segment.tail > 0 {
-            return Err(JournalError::Corrupt(format!(
-                "{} ends in an unfinished batch, though another segment follows it",
-                path.display()
-            )));
-        }
         if segment.batches > 0 {
             return Ok(Latest { path, segment, lines, stillborn });
         }
