@@ -105,6 +105,10 @@ impl Sim {
         Arc::new(GitSource::new(&settings, &self.state(), None).unwrap())
     }
 
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// `grantd init`.
     pub async fn init(&self, existing: bool) {
         use grantd::{decide::stem, model::Source};

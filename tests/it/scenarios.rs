@@ -1,0 +1,350 @@
+//! Scenarios: each file of `tests/scenarios` is a timeline of commands, with what they printed below each. They read as the
+//! manual. `GRANTD_UPDATE=1 cargo test` writes what was printed into the files, to be reviewed as a change.
+//!
+//! A command is a line `> [HH:MM[:SS]] verb arguments`, its body the lines below that begin with `| `. Before it runs, the
+//! clock goes on to its time, and the daemon wakes at every edge on the way.
+
+use std::{fmt::Write, fs, path::Path};
+
+use grantd::{
+    decide::render::{history_text, status_text},
+    model::{Policy, Record, Span},
+    surface::world::{Account, Agent, Host, Marker, Member, Power, State},
+};
+use jiff::Timestamp;
+
+use crate::sim::Sim;
+
+const DAY: &str = "2026-11-20";
+const PROD: &str = "123456789012";
+const WORLD: &str = r#"
+accounts:
+  "123456789012":
+    hosts:
+      us-east-1:
+        i-00000001: { tags: { AccessGroup: JITAdmins }, administrators: ['CORP\ops'] }
+        i-00000002: { tags: { AccessGroup: OnCall } }
+    users: { jdoe: {}, maria: {} }
+    roles: { OpsOnCall: {} }
+    groups: { Auditors: {} }
+    permission-sets: { PowerUser: [] }
+policies: [AmazonEC2ReadOnlyAccess, AdministratorAccess]
+directory: { windows: ['CORP\jdoe', 'CORP\maria', 'CORP\ops'], users: [jdoe@corp.example], groups: [sre] }
+"#;
+
+#[test]
+fn scenarios_print_what_their_files_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no scenarios in {}", folder.display());
+    let only = option_env!("GRANTD_SCENARIO");
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|file| only.is_none_or(|only| file.to_string_lossy().contains(only))) {
+        let text = fs::read_to_string(file).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let printed = runtime.block_on(play(&text));
+        if printed != text {
+            if std::env::vars_os().any(|(name, _)| name == "GRANTD_UPDATE") {
+                fs::write(file, &printed).unwrap();
+            }
+            wrong.push(format!("{}:\n{}", file.display(), difference(&text, &printed)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(expected: &str, printed: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), printed.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let show = |lines: &[&str], sign: char| {
+        lines.iter().skip(same).take(12).map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    format!("line {}:\n{}{}", same + 1, show(&old, '-'), show(&new, '+'))
+}
+
+/// Runs a scenario and answers its text with what the commands print now.
+async fn play(text: &str) -> String {
+    let mut out = String::new();
+    let mut stage = Stage::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("> ") else {
+            // Prose before the first command, and blank lines; old output is left out.
+            if line.starts_with('#') {
+                let _ = writeln!(out, "{line}");
+            }
+            continue;
+        };
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let _ = writeln!(out, "{line}");
+        let mut body = String::new();
+        while let Some(more) = lines.next_if(|line| line.starts_with('|')) {
+            let _ = writeln!(out, "{more}");
+            let _ = writeln!(body, "{}", more.strip_prefix("| ").unwrap_or(""));
+        }
+        let printed = stage.command(command, &body).await;
+        for line in printed.lines() {
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+    }
+    out
+}
+
+struct Stage {
+    sim: Sim,
+    begun: bool,
+    existing: bool,
+    /// How many lines of the journal were printed.
+    told: usize,
+    said: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let accounts = serde_saphyr::from_str("prod: { id: \"123456789012\", regions: [us-east-1] }").unwrap();
+        let policy = Policy { accounts: Some(accounts), ..Policy::default() };
+        let state = State::from_yaml(WORLD).unwrap();
+        let sim = Sim::new(state, format!("{DAY}T09:00:00Z").parse().unwrap(), policy);
+        Self { sim, begun: false, existing: false, told: 0, said: String::new() }
+    }
+
+    /// Runs one command and answers what there is to tell since the last one.
+    async fn command(&mut self, command: &str, body: &str) -> String {
+        let mut words: Vec<&str> = command.split_whitespace().collect();
+        if let Some(time) = words.first().filter(|word| word.as_bytes().get(2) == Some(&b':')) {
+            let to = moment(time);
+            words.remove(0);
+            self.begin().await;
+            self.sim.advance(to).await;
+        }
+        let shown = self.act(&words, body).await;
+        let mut out = self.news();
+        out.push_str(&shown);
+        out
+    }
+
+    /// The installation begins with the first command that has a time: those before it set the stage.
+    async fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            self.sim.init(self.existing).await;
+            self.sim.start();
+            self.sim.work().await;
+            self.told = self.sim.lines().len();
+        }
+    }
+
+    async fn act(&mut self, words: &[&str], body: &str) -> String {
+        match words {
+            ["existing"] => self.existing = true,
+            ["configure"] => {
+                let limits: grantd::model::Limits = serde_saphyr::from_str(body).unwrap();
+                self.configure(Policy { limits, ..self.sim.policy.clone() }).await;
+            }
+            ["drift", how] => self.configure(Policy { restore: *how == "restore", ..self.sim.policy.clone() }).await,
+            ["merge", change @ ..] => {
+                self.change(change, body);
+                self.sim.poll().await;
+            }
+            ["commit", change @ ..] => self.change(change, body),
+            ["poll"] => self.sim.poll().await,
+            ["sweep"] => self.sim.sweep().await,
+            ["tick"] => self.sim.work().await,
+            ["git", "offline"] => fs::rename(&self.sim.repo.path, self.sim.folder.path().join("away")).unwrap(),
+            ["git", "online"] => fs::rename(self.sim.folder.path().join("away"), &self.sim.repo.path).unwrap(),
+            ["stop"] => self.sim.kill(),
+            ["start"] => {
+                self.sim.start();
+                self.sim.work().await;
+            }
+            ["host", id, state] => self.host(id, |host| match *state {
+                "offline" => host.agent = Agent::Offline,
+                "online" => (host.agent, host.state) = (Agent::Online, Power::Running),
+                "stopped" => host.state = Power::Stopped,
+                "terminated" => host.state = Power::Terminated,
+                other => panic!("no host state `{other}`"),
+            }),
+            ["join", id, tag] => self.account(|account| {
+                let (key, value) = tag.split_once('=').unwrap();
+                let host = Host { tags: [(key.into(), value.into())].into(), ..Host::default() };
+                account.hosts.entry("us-east-1".into()).or_default().insert((*id).into(), host);
+            }),
+            ["untag", id, key] => self.host(id, |host| {
+                host.tags.remove(*key);
+            }),
+            ["login", id, user] => self.host(id, |host| {
+                host.sessions.insert(grantd::surface::world::Caseless((*user).into()));
+            }),
+            ["by-hand", "add", id, user] => self.host(id, |host| {
+                let user = grantd::surface::world::Caseless((*user).into());
+                host.administrators.push(Member { user, marker: None });
+            }),
+            ["by-hand", "remove", id, user] => self.host(id, |host| {
+                host.administrators.retain(|member| !member.user.0.eq_ignore_ascii_case(user));
+            }),
+            ["by-hand", "mark", id, user, until] => self.host(id, |host| {
+                let user = grantd::surface::world::Caseless((*user).into());
+                for member in host.administrators.iter_mut().filter(|member| member.user == user) {
+                    let grants = member.marker.take().map(|marker| marker.grants).unwrap_or_default();
+                    member.marker = Some(Marker { until: moment(until), grants });
+                }
+            }),
+            ["by-hand", "attach", role, policy] => self.account(|account| {
+                let arn = format!("arn:aws:iam::aws:policy/{policy}");
+                account.roles.get_mut(*role).unwrap().policies.insert(arn.as_str().into());
+            }),
+            ["by-hand", "detach", role, policy] => self.account(|account| {
+                let arn = format!("arn:aws:iam::aws:policy/{policy}");
+                account.roles.get_mut(*role).unwrap().policies.remove(arn.as_str());
+            }),
+            ["fault"] => {
+                let fault: grantd::surface::world::Fault = serde_saphyr::from_str(body).unwrap();
+                self.sim.world.edit(|state| state.faults.push(fault.clone())).unwrap();
+            }
+            ["faults", "end"] => self.sim.world.edit(|state| state.faults.clear()).unwrap(),
+            ["show"] => return self.sim.world.show().unwrap(),
+            ["status"] => return self.status(),
+            ["lint"] | ["findings"] => return self.findings(),
+            ["release"] => {
+                let daemon = self.sim.daemon.as_mut().unwrap();
+                let held: Vec<_> = self.sim.outlook.plan.held.iter().filter(|held| held.until.is_some()).map(|held| held.grant.clone()).collect();
+                assert!(daemon.cycle.release(held, "reviewed"));
+                self.sim.work().await;
+            }
+            other => panic!("no command `{}`", other.join(" ")),
+        }
+        self.said_now()
+    }
+
+    /// Changes to the repository, as one commit: `add NAME` (the body is the file), `delete NAME…`, `move A B`, `symlink
+    /// NAME`, `many N` (that many small grants), `revert`, `rewrite` (drops the last commit).
+    fn change(&mut self, change: &[&str], body: &str) {
+        let (mut at, mut change) = (self.sim.clock_now(), change);
+        if let [rest @ .., "dated", days] = change {
+            let days: i64 = days.strip_suffix("d-ago").unwrap().parse().unwrap();
+            at = Span::days(days).before(at);
+            change = rest;
+        }
+        let repo = &self.sim.repo;
+        match change {
+            ["add", name] => repo.write(&format!("{name}.yaml"), body),
+            ["many", count] => {
+                for n in 0..count.parse::<u32>().unwrap() {
+                    let user = if n % 2 == 0 { "jdoe" } else { "maria" };
+                    let text = format!("requester: {user}@corp.example\npurpose: on call\nttl: 8h\naccess:\n  - windows-admin: {{ user: 'CORP\\{user}', account: prod, region: us-east-1, instances: {{ AccessGroup: JITAdmins }} }}\n");
+                    repo.write(&format!("many/many-{n:02}.yaml"), &text);
+                }
+            }
+            ["delete", names @ ..] => {
+                for name in names {
+                    let path = repo.path.join("grants").join(name);
+                    if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path.with_extension("yaml")).unwrap() }
+                }
+            }
+            ["move", from, to] => {
+                fs::create_dir_all(repo.path.join("grants").join(to).parent().unwrap()).unwrap();
+                repo.git(at, &["mv", &format!("grants/{from}.yaml"), &format!("grants/{to}.yaml")]);
+            }
+            ["symlink", name] => std::os::unix::fs::symlink("/etc/passwd", repo.path.join("grants").join(format!("{name}.yaml"))).unwrap(),
+            ["revert"] => {
+                repo.git(at, &["revert", "--no-edit", "HEAD"]);
+                return;
+            }
+            ["rewrite"] => {
+                repo.git(at, &["reset", "--quiet", "--hard", "HEAD~1"]);
+            }
+            other => panic!("no change `{}`", other.join(" ")),
+        }
+        repo.commit(at, &change.join(" "));
+    }
+
+    async fn configure(&mut self, policy: Policy) {
+        self.sim.policy = policy.clone();
+        if let Some(daemon) = &mut self.sim.daemon {
+            daemon.cycle.reconfigure(policy.into());
+            self.sim.poll().await;
+        }
+    }
+
+    fn account(&self, mut change: impl FnMut(&mut Account)) {
+        self.sim.world.edit(|state| change(state.accounts.get_mut(PROD).unwrap())).unwrap();
+    }
+
+    fn host(&self, id: &str, mut change: impl FnMut(&mut Host)) {
+        self.account(|account| change(account.hosts.get_mut("us-east-1").unwrap().get_mut(id).unwrap()));
+    }
+
+    /// The lines that the journal got since the last time: what was decided and what came of it.
+    fn news(&mut self) -> String {
+        if !self.begun {
+            return String::new();
+        }
+        let lines = self.sim.lines();
+        let mut out = String::new();
+        for line in lines.iter().skip(self.told) {
+            if matches!(line.record, Record::Intend { .. } | Record::Sent { .. } | Record::Start { .. } | Record::Head { .. }) {
+                continue;
+            }
+            let text = plain(&history_text(line));
+            let _ = writeln!(out, "{} {}", line.at.strftime("%H:%M:%S"), text.split_once("Z ").unwrap().1);
+        }
+        self.told = lines.len();
+        out
+    }
+
+    /// Findings, what is held, and why nothing is granted, where that is new.
+    fn said_now(&mut self) -> String {
+        let mut out = self.news();
+        let outlook = &self.sim.outlook;
+        let mut said = String::new();
+        if let Some(why) = &outlook.source {
+            let why = why.replace(&self.sim.folder.path().display().to_string(), "…");
+            let _ = writeln!(said, "git: {}", why.lines().next().unwrap_or_default());
+        }
+        if let Some(why) = &outlook.standstill {
+            let _ = writeln!(said, "standstill: {why}");
+        }
+        for finding in &outlook.findings {
+            let _ = writeln!(said, "{finding}");
+        }
+        for held in &outlook.plan.held {
+            let until = held.until.map_or_else(String::new, |until| format!(", until {until}"));
+            let _ = writeln!(said, "held {}: {}{until}", held.grant, held.reason);
+        }
+        for note in &outlook.plan.notes {
+            let _ = writeln!(said, "note {}: {}", note.binding, note.text);
+        }
+        if self.begun && said != self.said {
+            if said.is_empty() {
+                out.push_str("nothing is held or noted any more\n");
+            }
+            out.push_str(&said);
+            self.said = said;
+        }
+        out
+    }
+
+    fn status(&self) -> String {
+        let daemon = self.sim.daemon.as_ref().unwrap();
+        plain(&status_text(&grantd::decide::status(daemon.cycle.ledger(), &self.sim.policy, self.sim.clock_now())))
+    }
+
+    fn findings(&self) -> String {
+        plain(&grantd::decide::render::findings_text(&self.sim.outlook.findings))
+    }
+}
+
+/// `09:30` or `09:30:15` of the scenario's day; `+1 09:30` is not needed so far: hours go beyond 24.
+fn moment(time: &str) -> Timestamp {
+    let mut parts = time.split(':').map(|part| part.parse::<i64>().unwrap());
+    let (hours, minutes, seconds) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap_or(0));
+    let midnight: Timestamp = format!("{DAY}T00:00:00Z").parse().unwrap();
+    Span::seconds(hours * 3600 + minutes * 60 + seconds + 0).after(midnight)
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
