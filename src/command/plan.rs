@@ -87,6 +87,7 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
         commit: commit.clone(),
         author: "working tree".into(),
         committed: now,
+        late: false,
     });
     Ok(Intake {
         head: commit.clone(),

@@ -39,6 +39,8 @@ pub struct Filed {
     pub commit: Commit,
     pub author: Text,
     pub committed: Timestamp,
+    /// Its id was over already when this revision was read.
+    pub late: bool,
 }
 
 /// What a revision comes to.
@@ -196,8 +198,8 @@ impl Revision<'_> {
 
     /// An id that is over: said only where somebody touched the file, not for every old file in the tree.
     fn spent(&mut self, id: &GrantId, filed: &Filed, intake: &Intake) {
-        let touched = intake.changes.iter().any(|change| change.commit == filed.commit);
-        if touched {
+        let deleted = |change: &Change| change.files.iter().any(|(path, blob)| *path == filed.path && blob.is_none());
+        if filed.late || intake.changes.iter().any(deleted) {
             let message = format!("the id `{id}` was used and is over: it never becomes active again");
             self.tell(filed, Level::Warning, message, "ask again in a file with another name");
         }
@@ -247,7 +249,7 @@ impl Revision<'_> {
     }
 
     fn begin(&mut self, id: &GrantId, filed: &Filed) {
-        let Filed { path, blob, grant, commit, author, committed } = filed;
+        let Filed { path, blob, grant, commit, author, committed, late: _ } = filed;
         let limits = &self.policy.limits;
         if let Some((message, help)) = judge(grant, limits, self.now) {
             return self.tell(filed, Level::Error, message, &help);

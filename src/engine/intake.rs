@@ -108,21 +108,21 @@ impl Librarian {
             let accepted = known.accepted.get(&entry.path).filter(|(blob, _)| *blob == entry.blob).map(|(_, origin)| origin.clone());
             let origin = accepted.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
             lost |= origin.is_none();
-            filed.push((entry, grant.clone(), origin));
+            filed.push((entry, grant.clone(), origin, over));
         }
         if lost {
             // A file that was not accepted in its own time: its commit lies further back.
             let all = source.log(head, None).await?;
             self.learn(&all.changes);
         }
-        let files = filed.into_iter().filter_map(|(entry, grant, origin)| {
+        let files = filed.into_iter().filter_map(|(entry, grant, origin, late)| {
             let origin = origin.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
             let Some(Origin { commit, author, committed }) = origin else {
                 let message = "no commit on the first-parent line brought this content";
                 findings.push(Finding::error(&entry.path, None, message, "merge a new commit that changes the file"));
                 return None;
             };
-            Some(Filed { path: entry.path.clone(), blob: entry.blob.clone(), grant, commit, author, committed })
+            Some(Filed { path: entry.path.clone(), blob: entry.blob.clone(), grant, commit, author, committed, late })
         });
         let files = files.collect();
         let present: BTreeSet<&Oid> = tree.entries.iter().map(|entry| &entry.blob).collect();
