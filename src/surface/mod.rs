@@ -1,6 +1,6 @@
 //! The surfaces: what a grant may say about each, and the adapters that read and write it on a cloud.
 //!
-//! A new surface is one folder, one line in `SURFACES`, one example grant and one scenario.
+//! A new surface is one folder (and its `mod` line), one line in `SURFACES`, one example grant and one scenario.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,13 +10,11 @@ mod iam_group;
 mod iam_policy;
 pub mod names;
 mod permission_set;
+#[cfg(test)]
+mod tests;
 mod windows_admin;
 pub mod world;
 
-use iam_group::IamGroup;
-use iam_policy::IamPolicy;
-use permission_set::PermissionSet;
-use windows_admin::WindowsAdmin;
 use world::{Adapter, Realm, World};
 
 /// The readers of one cloud, by surface.
@@ -32,8 +30,12 @@ struct Surface {
     writer: fn(&World) -> Arc<dyn Write>,
 }
 
-const SURFACES: &[Surface] =
-    &[surface::<WindowsAdmin>(), surface::<IamPolicy>(), surface::<IamGroup>(), surface::<PermissionSet>()];
+const SURFACES: &[Surface] = &[
+    surface::<windows_admin::WindowsAdmin>(),
+    surface::<iam_policy::IamPolicy>(),
+    surface::<iam_group::IamGroup>(),
+    surface::<permission_set::PermissionSet>(),
+];
 
 const fn surface<R: Realm + Default + 'static>() -> Surface {
     Surface {

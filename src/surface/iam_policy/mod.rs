@@ -1,9 +1,9 @@
 //! Managed policies on IAM users, roles and groups:
 //! `iam-policy / 123456789012/role/OpsOnCall / attach:arn:aws:iam::aws:policy/ReadOnlyAccess / OpsOnCall`.
 //!
-//! IAM keeps names unique without case. A binding keeps the spelling that the grant gives, and an adapter grants only to
-//! IAM's own spelling: of two spellings of one principal at most one can ever hold access, so one access has one binding,
-//! and it reads as IAM shows it.
+//! IAM keeps names unique without case. A binding keeps the spelling that the grant gives, and an adapter grants only
+//! to IAM's own spelling: of two spellings of one principal at most one can ever hold access, so one access has one
+//! binding, and it reads as IAM shows it.
 
 use super::{
     model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},

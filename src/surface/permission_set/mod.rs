@@ -1,7 +1,7 @@
 //! Identity Center assignments: `permission-set / 123456789012 / PowerUser / user:jdoe@corp.example`.
 //!
-//! User names compare without case and are written in lower case. Groups and permission sets keep their spelling, and an
-//! adapter grants only to Identity Center's own.
+//! User names compare without case and are written in lower case. Groups and permission sets keep their spelling, and
+//! an adapter grants only to Identity Center's own.
 
 use super::{
     model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},
@@ -21,7 +21,7 @@ static FIELDS: [Field; 4] = [
         name: "account",
         kind: Kind::Account,
         need: Need::Always,
-        about: "The AWS account that the permissions are for: its name in the configuration, or its 12 digits in quotes.",
+        about: "The AWS account to act in: its name in the configuration, or its 12 digits in quotes.",
         example: "prod",
     },
     Field {

@@ -1,5 +1,7 @@
 //! What all surfaces have in common on a world: faults, latency, request ids, batches, and what each verb means.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -9,7 +11,7 @@ use super::{
         TroubleKind, Verb, Write,
     },
     World, WorldError,
-    state::{Failure, On, State},
+    state::{Failure, Fault, On, State},
 };
 
 /// How many calls are under way at a time when calls take time.
@@ -45,15 +47,15 @@ impl<R: Realm + Default> Adapter<R> {
 }
 
 impl<R: Realm> Adapter<R> {
-    fn answer(&self, state: &mut State, selector: &Selector) -> Result<Vec<Text>, Trouble> {
-        match state.fail(self.realm.surface(), &selector.scope, On::Read) {
+    fn answer(&self, state: &State, faults: &mut Vec<Fault>, selector: &Selector) -> Result<Vec<Text>, Trouble> {
+        match strike(faults, self.realm.surface(), &selector.scope, On::Read) {
             Some(failure) => Err(failure.trouble()),
             None => self.realm.list(state, selector),
         }
     }
 
-    fn sight(&self, state: &mut State, binding: &Binding) -> Seen {
-        match state.fail(self.realm.surface(), &binding.place, On::Read) {
+    fn sight(&self, state: &State, faults: &mut Vec<Fault>, binding: &Binding) -> Seen {
+        match strike(faults, self.realm.surface(), &binding.place, On::Read) {
             Some(failure) => Seen::Blind(failure.trouble()),
             None => self.realm.look(state, binding).unwrap_or_else(Seen::Blind),
         }
@@ -61,7 +63,7 @@ impl<R: Realm> Adapter<R> {
 
     /// One step, as it lands at `now`.
     fn perform(&self, state: &mut State, step: &Step, now: Timestamp) -> Fate {
-        let failure = state.fail(self.realm.surface(), &step.binding.place, On::Write);
+        let failure = strike(&mut state.faults, self.realm.surface(), &step.binding.place, On::Write);
         match failure {
             None => self.act(state, step, now).unwrap_or_else(Fate::Failed),
             Some(Failure::LostReply) => {
@@ -92,26 +94,15 @@ impl<R: Realm> Adapter<R> {
             (Verb::Revoke, Seen::Present { .. }) => {
                 self.realm.remove(state, &step.binding)?;
                 match self.realm.look(state, &step.binding)? {
-                    Seen::Present { .. } => Fate::Standing,
+                    // What is left is another's: our marker was there, and is not any more.
+                    Seen::Present { .. } if marks => Fate::Standing,
+                    Seen::Present { .. } => return Err(Trouble::new(TroubleKind::Broken, "it is still there")),
                     Seen::Unread | Seen::Blind(_) | Seen::Absent | Seen::Gone => Fate::Done,
                 }
             }
             (Verb::Revoke, Seen::Unread | Seen::Blind(_) | Seen::Absent) => Fate::Done,
         };
         Ok(fate)
-    }
-
-    fn readings(&self, state: &mut State, at: Timestamp, selectors: &[Selector], bindings: &[Binding]) -> Vec<Reading> {
-        let answers = selectors.iter().map(|selector| {
-            let places = self.answer(state, selector);
-            Reading::Answer { selector: selector.clone(), at, places }
-        });
-        let mut readings: Vec<_> = answers.collect();
-        readings.extend(bindings.iter().map(|binding| {
-            let seen = self.sight(state, binding);
-            Reading::Sight(Sight { binding: binding.clone(), at, seen })
-        }));
-        readings
     }
 }
 
@@ -121,18 +112,25 @@ impl<R: Realm> Read for Adapter<R> {
             let at = self.world.clock().now();
             self.world.count_reads(self.realm.surface(), selectors.len() + bindings.len());
             self.world.wait().await;
-            self.world.observe(|state| self.readings(state, at, selectors, bindings)).unwrap_or_else(|error| {
+            let looked = self.world.observe(|state, faults| {
+                let answers: Vec<_> = selectors.iter().map(|selector| self.answer(state, faults, selector)).collect();
+                let sights: Vec<_> = bindings.iter().map(|binding| self.sight(state, faults, binding)).collect();
+                (answers, sights)
+            });
+            let (answers, sights) = looked.unwrap_or_else(|error| {
                 let trouble = Trouble::from(error);
-                let answers = selectors.iter().map(|selector| Reading::Answer {
-                    selector: selector.clone(),
-                    at,
-                    places: Err(trouble.clone()),
-                });
-                let sights = bindings.iter().map(|binding| {
-                    Reading::Sight(Sight { binding: binding.clone(), at, seen: Seen::Blind(trouble.clone()) })
-                });
-                answers.chain(sights).collect()
-            })
+                (vec![Err(trouble.clone()); selectors.len()], vec![Seen::Blind(trouble); bindings.len()])
+            });
+            let answers = selectors.iter().zip(answers).map(|(selector, places)| Reading::Answer {
+                selector: selector.clone(),
+                at,
+                places,
+            });
+            let sights = bindings
+                .iter()
+                .zip(sights)
+                .map(|(binding, seen)| Reading::Sight(Sight { binding: binding.clone(), at, seen }));
+            answers.chain(sights).collect()
         })
     }
 }
@@ -154,8 +152,8 @@ impl<R: Realm> Write for Adapter<R> {
                 let at = clock.now();
                 for ((step, fate), number) in batch.iter().zip(fates).zip(first..) {
                     let intent = step.intent;
-                    // The id comes with the answer: where that is lost, nobody knows it. A receiver that went away is not
-                    // our trouble, and must not stop the work.
+                    // The id comes with the answer: where that is lost, nobody knows it. A receiver that went away is
+                    // not our trouble, and must not stop the work.
                     if !matches!(fate, Fate::Unknown(_)) {
                         let _ = events.send(Event::Sent { intent, request: format!("world-{number:06}").into() });
                     }
@@ -167,23 +165,21 @@ impl<R: Realm> Write for Adapter<R> {
     }
 }
 
-impl State {
-    /// Whether a call is to go wrong, and how; counts the fault that says so.
-    fn fail(&mut self, surface: &str, place: &str, on: On) -> Option<Failure> {
-        let found = self.faults.iter().position(|fault| fault.fits(surface, place, on))?;
-        let fault = self.faults.get_mut(found)?;
-        let failure = fault.trouble;
-        if let Some(times) = fault.times {
-            match std::num::NonZeroU32::new(times.get() - 1) {
-                Some(left) => fault.times = Some(left),
-                None => drop(self.faults.remove(found)),
-            }
+/// Whether a call is to go wrong, and how; counts the fault that says so.
+fn strike(faults: &mut Vec<Fault>, surface: &str, place: &str, on: On) -> Option<Failure> {
+    let found = faults.iter().position(|fault| fault.fits(surface, place, on))?;
+    let fault = faults.get_mut(found)?;
+    let failure = fault.trouble;
+    if let Some(times) = fault.times {
+        match NonZeroU32::new(times.get() - 1) {
+            Some(left) => fault.times = Some(left),
+            None => drop(faults.remove(found)),
         }
-        Some(failure)
     }
+    Some(failure)
 }
 
-impl super::state::Fault {
+impl Fault {
     fn fits(&self, surface: &str, place: &str, on: On) -> bool {
         let below =
             |above: &Text| place.strip_prefix(&**above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tempfile::NamedTempFile;
+
 use super::{WorldError, state::State};
 
 /// What a world works on: the state, and the file that it mirrors if there is one.
@@ -44,7 +46,8 @@ impl Store {
         self.backing.as_ref().is_some_and(|backing| read(&backing.path).is_ok_and(|text| text != backing.text))
     }
 
-    /// The state as it is now, read again if the file changed. Takes no lock: the file is replaced, never written in place.
+    /// The state as it is now, read again if the file changed. Takes no lock: the file is replaced, never written in
+    /// place.
     pub fn fresh(&mut self) -> Result<&State, WorldError> {
         if let Some(backing) = &mut self.backing {
             backing.refresh(&mut self.state)?;
@@ -52,8 +55,8 @@ impl Store {
         Ok(&self.state)
     }
 
-    /// Changes the state: all of it or, on an error, nothing. With a file, `change` may run again on the newly read state
-    /// if somebody edited it meanwhile, and however much it changes, the file is replaced once, or not at all if
+    /// Changes the state: all of it or, on an error, nothing. With a file, `change` may run again on the newly read
+    /// state if somebody edited it meanwhile, and however much it changes, the file is replaced once, or not at all if
     /// nothing is different.
     pub fn transact<T>(&mut self, mut change: impl FnMut(&mut State) -> T) -> Result<T, WorldError> {
         let Some(backing) = &mut self.backing else { return Ok(change(&mut self.state)) };
@@ -87,43 +90,36 @@ impl Backing {
     /// Keeps other worlds on this file out until it is dropped. A file at the side, because the lock of a file that is
     /// replaced goes with the old one.
     fn lock(&self) -> Result<File, WorldError> {
-        let path = self.beside("lock");
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.path.with_file_name(format!(".{name}.lock"));
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         lock.and_then(|file| file.lock().map(|()| file))
             .map_err(|error| WorldError::io(&path, "cannot be locked", &error))
     }
 
-    /// Whether the file was replaced; not if somebody changed it after our last look, as an editor does, which knows of no
-    /// lock.
+    /// Whether the file was replaced; not if somebody changed it after our last look, as an editor does, which knows of
+    /// no lock.
     fn replace(&mut self, state: &State) -> Result<bool, WorldError> {
         let text = header(&self.text) + &state.to_yaml()?;
-        let draft = self.beside("new");
-        let written = self.write(&draft, &text);
-        if written.is_ok() && read(&self.path)? != self.text {
-            let _ = fs::remove_file(&draft);
+        let draft = self.draft(&text).map_err(|error| WorldError::io(&self.path, "cannot be replaced", &error))?;
+        if read(&self.path)? != self.text {
             return Ok(false);
         }
-        written
-            .and_then(|()| fs::rename(&draft, &self.path))
-            .map_err(|error| WorldError::io(&self.path, "cannot be replaced", &error))?;
-        // The change is visible now. If the folder cannot be synchronised, a power cut could undo it, and saying that it
-        // failed would be the greater lie.
+        draft.persist(&self.path).map_err(|error| WorldError::io(&self.path, "cannot be replaced", &error.error))?;
+        // The change is visible now. If the folder cannot be synchronised, a power cut could undo it, and saying that
+        // it failed would be the greater lie.
         let _ = self.path.parent().map(File::open).transpose().map(|folder| folder.map(|folder| folder.sync_all()));
         self.text = text;
         Ok(true)
     }
 
-    fn write(&self, draft: &Path, text: &str) -> io::Result<()> {
-        let mut file = File::create(draft)?;
-        file.set_permissions(fs::metadata(&self.path)?.permissions())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    }
-
-    /// `world.yaml` → `.world.yaml.SUFFIX`.
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!(".{name}.{suffix}"))
+    /// The new text beside the file, on disk, with the file's permissions.
+    fn draft(&self, text: &str) -> io::Result<NamedTempFile> {
+        let mut draft = NamedTempFile::with_prefix_in(".world-", self.path.parent().unwrap_or(Path::new(".")))?;
+        draft.as_file().set_permissions(fs::metadata(&self.path)?.permissions())?;
+        draft.write_all(text.as_bytes())?;
+        draft.as_file().sync_all()?;
+        Ok(draft)
     }
 }
 
@@ -137,7 +133,8 @@ fn header(text: &str) -> String {
 }
 
 fn parse(path: &Path, text: &str) -> Result<State, WorldError> {
-    // An editor that truncates before it writes shows an empty file for a moment: that must not pass for an empty cloud.
+    // An editor that truncates before it writes shows an empty file for a moment: that must not pass for an empty
+    // cloud.
     if text.lines().all(|line| line.starts_with('#') || line.trim().is_empty()) {
         return Err(WorldError::Format {
             file: path.display().to_string(),

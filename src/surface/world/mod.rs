@@ -1,5 +1,5 @@
-//! The world: an in-memory cloud, with Windows hosts, IAM, Identity Center, a clock, and faults on request. The demo, the
-//! scenarios and the simulations run on it; behind it there may be a YAML file that a person can edit.
+//! The world: an in-memory cloud, with Windows hosts, IAM, Identity Center, a clock, and faults on request. The demo,
+//! the scenarios and the simulations run on it; behind it there may be a YAML file that a person can edit.
 
 use std::{
     collections::BTreeMap,
@@ -71,7 +71,10 @@ impl WorldError {
 
     fn format(error: &serde_saphyr::Error) -> Self {
         let (line, column) = error.location().map_or((1, 1), |spot| (spot.line(), spot.column()));
-        Self::Format { file: "world".to_owned(), line, column, message: error.without_snippet().to_string() }
+        let message = error.without_snippet().to_string();
+        // The place is told by the fields, once.
+        let message = message.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(&message).to_owned();
+        Self::Format { file: "world".to_owned(), line, column, message }
     }
 
     fn with_file(self, path: &Path) -> Self {
@@ -90,7 +93,8 @@ impl World {
         Self::with(Store::in_memory(state), clock)
     }
 
-    /// The world in a file, with a clock of this pace. A fast clock's beginning is written to the file at its first use.
+    /// The world in a file, with a clock of this pace. A fast clock's beginning is written to the file at its first
+    /// use.
     pub fn open(path: &Path, pace: Pace) -> Result<Self, WorldError> {
         let mut store = Store::open(path)?;
         let clock: Arc<dyn Clock> = match pace {
@@ -145,12 +149,21 @@ impl World {
         Calls { saves, ..self.counters().clone() }
     }
 
-    /// Looks at the state. A look changes nothing, except that it uses up a fault that is limited to some reads: only then
-    /// is the file locked and replaced, so that a reader needs no right to write.
-    fn observe<T>(&self, mut look: impl FnMut(&mut State) -> T) -> Result<T, WorldError> {
+    /// Looks at the state and at what goes wrong. A look changes nothing, except that it uses up a fault that is
+    /// limited to some calls: only then is the file locked and replaced, so that a reader needs no right to write.
+    fn observe<T>(&self, mut look: impl FnMut(&State, &mut Vec<Fault>) -> T) -> Result<T, WorldError> {
         let mut store = self.store();
-        let limited = |state: &State| state.faults.iter().any(|fault| fault.on != On::Write && fault.times.is_some());
-        if limited(store.fresh()?) { store.transact(look) } else { Ok(look(&mut store.fresh()?.clone())) }
+        let state = store.fresh()?;
+        if state.faults.iter().any(|fault| fault.on != On::Write && fault.times.is_some()) {
+            store.transact(|state| {
+                let mut faults = std::mem::take(&mut state.faults);
+                let out = look(state, &mut faults);
+                state.faults = faults;
+                out
+            })
+        } else {
+            Ok(look(state, &mut state.faults.clone()))
+        }
     }
 
     fn latency(&self) -> Duration {

@@ -34,8 +34,8 @@ pub struct State {
     /// How long a call takes, by the world's clock, such as `200ms` or `2s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// The real moment at which the world's fast clock began; written at its first use, so that all processes agree. Take
-    /// it out and the clock begins anew.
+    /// The real moment at which the world's fast clock began; written at its first use, so that all processes agree.
+    /// Take it out and the clock begins anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_began: Option<Timestamp>,
 }
