@@ -17,19 +17,21 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    cli::{Configured, Demo, Format, Init},
+    cli::Demo,
     engine::{Book, Daemon},
     journal::FileJournal,
     model::Record,
 };
 
-use super::{init, setup, setup::Setup};
+use super::{setup, setup::Setup};
 
 use self::{repo::Repo, story::Story, teller::Teller};
 
 /// How many seconds pass in the world in one real second. Faster, and a busy machine would be late by the engine's own
 /// measures: a look counts as fresh for one minute of the world.
 const SPEED: u32 = 180;
+/// The name of the configuration in the folder.
+const CONFIG: &str = "grantd.yaml";
 /// As a shell tells of a command that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -38,17 +40,12 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
     let folder = Folder::new(args.keep.as_deref())?;
     let path = folder.path();
     let repo = Repo::new(path.join("repo"))?;
-    let config = path.join("grantd.yaml");
+    let config = path.join(CONFIG);
     fs::write(path.join("world.yaml"), stage::WORLD).context("the world's file cannot be written")?;
     fs::write(&config, stage::config(repo.path())?).context("the configuration cannot be written")?;
     let setup = Setup::load(&config)?;
     let mut teller = Teller::new(&setup);
     teller.title(SPEED);
-    repo.begin(setup.clock().now())?;
-    story::prologue(&mut teller)?;
-    teller.command("grantd init");
-    let configured = Configured { config: config.clone() };
-    init::run(&Init { configured, rev: None, existing: false, format: Format::Text })?;
     let kept = setup::runtime()?.block_on(async {
         // Whoever is interrupted leaves no folder behind.
         tokio::select! {
@@ -69,6 +66,7 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
 async fn tell(setup: &Setup, repo: &Repo, teller: &mut Teller) -> Result<()> {
     let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
     let mut story = Story::new(setup, repo, teller, orders);
+    story.beginning().await?;
     story.first_grant().await?;
     let now = setup.clock().now();
     let (journal, lines) = FileJournal::open(&setup.config.state, now)?;

@@ -138,7 +138,7 @@ pub fn power_user(state: &State) -> bool {
     set.is_some_and(|set| set.contains(&Caseless("user:jdoe@corp.example".into())))
 }
 
-/// Who has what, a line a thing; `None` for a member is nobody's business but ours.
+/// Who has what, a line a thing.
 pub fn picture(state: &State) -> Vec<(String, String)> {
     let Some(account) = account(state) else { return Vec::new() };
     let mut lines = Vec::new();

@@ -11,11 +11,14 @@ use crate::{
     command::{print, setup::Setup},
     decide::fold,
     journal,
-    model::{Clock, Fate, JournalError, Ledger, Line, Record, Verb},
+    model::{Cause, Clock, Fate, JournalError, Ledger, Line, Record, Verb},
     surface::world::{State, World},
 };
 
-use super::stage::{clock, picture, say};
+use super::{
+    CONFIG,
+    stage::{clock, picture, say},
+};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -29,7 +32,7 @@ const WIDTH: usize = 84;
 /// How often the journal is looked at while the story waits, in real time.
 const GLANCE: Duration = Duration::from_millis(40);
 /// The longest that the story waits for anything, in real time. A busy machine needs a part of it, a broken promise all.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Follows the journal beside the daemon, as any reader may, tells what is new, and counts the promises.
 pub struct Teller {
@@ -180,14 +183,26 @@ impl Teller {
     fn sentence(&self, line: &Line) -> Result<Option<String>> {
         let state = self.world.state()?;
         Ok(match &line.record {
-            Record::Accept { grant, until, .. } => Some(format!("accepted {STRONG}{grant}{STRONG:#}, until {}", clock(*until))),
+            Record::Accept { grant, until, .. } => {
+                Some(format!("accepted {STRONG}{grant}{STRONG:#}, until {}", clock(*until)))
+            }
             Record::Withdraw { grant, .. } => Some(format!("withdrawn {STRONG}{grant}{STRONG:#}: its file is gone")),
+            // Its withdrawal was told.
+            Record::Finish { cause: Cause::Withdrawn, .. } => None,
             Record::Finish { grant, cause } => Some(format!("finished {STRONG}{grant}{STRONG:#}: {cause}")),
             Record::Join { binding, holders, .. } => {
                 let names: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
                 Some(format!("{QUIET}= shared   {}: {}{QUIET:#}", say(&state, binding), names.join(", ")))
             }
-            Record::Standing { binding, .. } => Some(format!("{CHANGE}· standing {}: not ours{CHANGE:#}", say(&state, binding))),
+            Record::Standing { binding, .. } => {
+                Some(format!("{CHANGE}· standing {}: not ours{CHANGE:#}", say(&state, binding)))
+            }
+            // The first failure is news; how often it was tried again, the status says.
+            Record::Fate { binding, fate: Fate::Failed(_), .. }
+                if self.ledger.owned.get(binding).is_some_and(|owned| owned.attempt.is_some()) =>
+            {
+                None
+            }
             Record::Fate { verb, binding, until, fate, .. } => {
                 let what = say(&state, binding);
                 Some(match (fate, verb) {
@@ -197,7 +212,7 @@ impl Teller {
                     (Fate::Standing, _) => format!("{CHANGE}· standing {what}: not ours, noted{CHANGE:#}"),
                     (Fate::Gone, _) => format!("{CHANGE}· gone     {what}{CHANGE:#}"),
                     (Fate::Failed(trouble) | Fate::Unknown(trouble), verb) => {
-                        format!("{CHANGE}! {verb} failed, tried again: {what}: {}{CHANGE:#}", trouble.detail)
+                        format!("{CHANGE}! {verb} failed {what}: {}; again soon{CHANGE:#}", trouble.detail)
                     }
                 })
             }
@@ -215,7 +230,7 @@ impl Teller {
         };
         print(&format!("\n{verdict}, in {:.0} seconds.\n", took.as_secs_f64()));
         if let Some(folder) = kept {
-            let config = folder.join("grantd.yaml");
+            let config = folder.join(CONFIG);
             let config = config.display();
             print(&format!(
                 "\nWhat was played with is in {}:\n  grantd history --config {config}\n  grantd audit verify --config {config}\n",
