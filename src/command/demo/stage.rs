@@ -24,7 +24,6 @@ accounts:
         i-0a01: { name: checkout-1, tags: { AccessGroup: OnCall }, administrators: ['CORP\ops'] }
         i-0a02: { name: checkout-2, tags: { AccessGroup: OnCall }, administrators: ['CORP\maria'], sessions: ['CORP\maria'] }
         i-0b01: { name: ledger-db, tags: { AccessGroup: Database }, administrators: ['CORP\ops'] }
-        i-0c01: { name: backoffice, tags: { AccessGroup: Finance }, administrators: ['CORP\ops'] }
     users: { jdoe: {}, maria: {} }
     roles: { OpsOnCall: {} }
     groups: { Auditors: {} }
@@ -40,10 +39,7 @@ purpose: 'INC-4312: checkout hangs'
 ttl: 8h
 access:
   - windows-admin:
-      user: CORP\jdoe
-      account: prod
-      region: us-east-1
-      instances: { AccessGroup: [OnCall, Database] }
+      { user: CORP\jdoe, account: prod, region: us-east-1, instances: { AccessGroup: OnCall } }
   - iam-policy: { account: prod, role: OpsOnCall, policy: AmazonEC2ReadOnlyAccess }
   - iam-group: { account: prod, user: jdoe, group: Auditors }
   - permission-set: { account: prod, user: jdoe@corp.example, set: PowerUser }
@@ -156,17 +152,26 @@ pub fn picture(state: &State) -> Vec<(String, String)> {
         }
         lines.push((host.name.as_deref().unwrap_or_default().to_owned(), text));
     }
+    let mut rest = Vec::new();
     for (name, role) in &account.roles {
-        lines.push((name.to_string(), role.policies.iter().map(|policy| last(policy)).collect::<Vec<_>>().join(", ")));
+        rest.push(held(name, role.policies.iter().map(|policy| last(policy))));
     }
     for name in account.groups.keys() {
-        let members = account.users.iter().filter(|(_, user)| user.groups.contains(name)).map(|(user, _)| &**user);
-        lines.push((name.to_string(), members.collect::<Vec<_>>().join(", ")));
+        rest.push(held(
+            name,
+            account.users.iter().filter(|(_, user)| user.groups.contains(name)).map(|(user, _)| &**user),
+        ));
     }
     for (name, assigned) in &account.permission_sets {
-        lines.push((name.to_string(), assigned.iter().map(|who| last(&who.0)).collect::<Vec<_>>().join(", ")));
+        rest.push(held(name, assigned.iter().map(|who| last(&who.0))));
     }
+    lines.push(("in AWS".to_owned(), rest.join(", ")));
     lines
+}
+
+fn held<'a>(name: &str, by: impl Iterator<Item = &'a str>) -> String {
+    let by: Vec<_> = by.collect();
+    if by.is_empty() { format!("{name}: -") } else { format!("{name}: {}", by.join(" ")) }
 }
 
 /// A binding as a person would say it.

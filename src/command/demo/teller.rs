@@ -67,8 +67,8 @@ impl Teller {
     pub fn title(&self, speed: u32) {
         print(&format!(
             "{STRONG}grantd{STRONG:#}: access as code that ends by itself\n\
-             {QUIET}Engine, Git source and journal are the real ones. The cloud is a world in memory, \
-             where {} minutes\npass in a second. Nothing of yours is touched.{QUIET:#}\n",
+             {QUIET}Engine, Git source and journal are the real ones. Only the cloud is a world in a file,\n\
+             where {} minutes pass in a second. Nothing of yours is touched.{QUIET:#}\n",
             speed / 60
         ));
     }
@@ -103,7 +103,6 @@ impl Teller {
     pub fn picture(&self) -> Result<()> {
         self.clear();
         for (name, who) in picture(&self.world.state()?) {
-            let who = if who.is_empty() { "-" } else { &who };
             print(&format!("          {QUIET}{name:<11}{QUIET:#} {who}\n"));
         }
         Ok(())
