@@ -152,20 +152,20 @@ pub fn picture(state: &State) -> Vec<(String, String)> {
         }
         lines.push((host.name.as_deref().unwrap_or_default().to_owned(), text));
     }
-    let mut rest = Vec::new();
+    let mut iam = Vec::new();
     for (name, role) in &account.roles {
-        rest.push(held(name, role.policies.iter().map(|policy| last(policy))));
+        iam.push(held(name, role.policies.iter().map(|policy| last(policy))));
     }
     for name in account.groups.keys() {
-        rest.push(held(
+        iam.push(held(
             name,
             account.users.iter().filter(|(_, user)| user.groups.contains(name)).map(|(user, _)| &**user),
         ));
     }
+    lines.push(("IAM".to_owned(), iam.join(", ")));
     for (name, assigned) in &account.permission_sets {
-        rest.push(held(name, assigned.iter().map(|who| last(&who.0))));
+        lines.push(("SSO".to_owned(), held(name, assigned.iter().map(|who| last(&who.0)))));
     }
-    lines.push(("in AWS".to_owned(), rest.join(", ")));
     lines
 }
 
@@ -182,7 +182,7 @@ pub fn say(state: &State, binding: &Binding) -> String {
             let id = last(place);
             let hosts = account(state).and_then(|account| account.hosts.get(REGION));
             let name = hosts.and_then(|hosts| hosts.get(id)).and_then(|host| host.name.as_deref());
-            format!("{who} as administrator of {}", name.unwrap_or(id))
+            format!("{who}, administrator of {}", name.unwrap_or(id))
         }
         "iam-policy" => format!("{} on role {who}", last(role)),
         "iam-group" => format!("{who} in group {}", last(place)),

@@ -149,7 +149,7 @@ impl<'a> Story<'a> {
         self.teller.chapter("Two more ask for what is there already");
         let long = self.ends(FIRST.0);
         let at = self.now();
-        self.teller.say("On call for 36 minutes: jdoe and maria, who administers checkout-2 already.");
+        self.teller.say("jdoe and maria are on call for 36 minutes. maria has checkout-2 already.");
         self.repo.merge(at, SECOND.0, SECOND.1)?;
         self.repo.merge(at, THIRD.0, THIRD.1)?;
         self.news();
@@ -169,7 +169,7 @@ impl<'a> Story<'a> {
 
     async fn withdrawal(&mut self) -> Result<()> {
         self.teller.chapter("A grant is withdrawn");
-        self.teller.say(&format!("The incident is over: grants/{}.yaml is deleted, and that is merged.", FIRST.0));
+        self.teller.say(&format!("The incident is over. A merge deletes grants/{}.yaml.", FIRST.0));
         self.repo.withdraw(self.now(), FIRST.0)?;
         self.news();
         let short = self.ends(SECOND.0);
@@ -207,13 +207,13 @@ impl<'a> Story<'a> {
         let overdue = status(&self.teller.ledger, &self.setup.config.policy(), whole(self.now()));
         self.teller.quote(&status_text(&overdue));
         let late = self.lateness();
-        let on_time = kept && late.is_some_and(|late| late <= LATE.as_seconds());
+        let on_time = kept && late.is_some_and(|late| late <= LATE.as_seconds() as f64);
         let late = late.unwrap_or_default();
         self.teller.promise(
             on_time,
             &format!(
-                "Everything else ended on time, the last of it {late} s late ({:.2} s in real time)",
-                late as f64 / f64::from(SPEED)
+                "Everything else ended on time, at most {late:.1} s late ({:.3} s of yours)",
+                late / f64::from(SPEED)
             ),
         );
         let owing =
@@ -236,7 +236,7 @@ impl<'a> Story<'a> {
 
     async fn epilogue(&mut self) -> Result<()> {
         self.teller.chapter("What is left");
-        self.teller.say("Five minutes after it revoked, grantd looks once more. Now the cloud has:");
+        self.teller.say("Five minutes after it revoked, grantd looks again. The cloud has:");
         let settled = self.teller.until(|_, ledger| ledger.owned.is_empty() && ledger.grants.is_empty()).await?;
         let state = self.state()?;
         self.teller.picture()?;
@@ -280,13 +280,13 @@ impl<'a> Story<'a> {
     }
 
     /// How many seconds of the world the slowest revocation came after its end, of those that expired and could be done.
-    fn lateness(&self) -> Option<i64> {
+    fn lateness(&self) -> Option<f64> {
         let late = self.teller.lines.iter().filter_map(|line| match &line.record {
             Record::Fate { verb: Verb::Revoke, cause: Cause::Expired, until, fate: Fate::Done, knew, .. } => {
-                Some(knew.duration_since(*until).as_secs())
+                Some(knew.duration_since(*until).as_secs_f64())
             }
             _ => None,
         });
-        late.max()
+        late.reduce(f64::max)
     }
 }

@@ -28,7 +28,7 @@ const STRONG: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 
 /// How wide a heading is.
-const WIDTH: usize = 84;
+const WIDTH: usize = 78;
 /// How often the journal is looked at while the story waits, in real time.
 const GLANCE: Duration = Duration::from_millis(40);
 /// The longest that the story waits for anything, in real time. A busy machine needs a part of it, a broken promise all.
@@ -67,8 +67,8 @@ impl Teller {
     pub fn title(&self, speed: u32) {
         print(&format!(
             "{STRONG}grantd{STRONG:#}: access as code that ends by itself\n\
-             {QUIET}Engine, Git source and journal are the real ones. Only the cloud is a world in a file,\n\
-             where {} minutes pass in a second. Nothing of yours is touched.{QUIET:#}\n",
+             {QUIET}Engine, Git source and journal are the real ones. Only the cloud is a world in a\n\
+             file, where {} minutes pass in a second. Nothing of yours is touched.{QUIET:#}\n",
             speed / 60
         ));
     }
@@ -95,7 +95,7 @@ impl Teller {
     pub fn quote(&self, text: &str) {
         self.clear();
         for line in text.lines() {
-            print(&format!("          {line}\n"));
+            print(&format!("    {line}\n"));
         }
     }
 
@@ -168,7 +168,7 @@ impl Teller {
     /// The time goes by where somebody watches.
     fn tick(&self) {
         if self.lively {
-            print(&format!("\r{QUIET}{}{QUIET:#}\x1b[K", clock(self.clock.now())));
+            print(&format!("\r{QUIET}{}  …{QUIET:#}\x1b[K", clock(self.clock.now())));
         }
     }
 
@@ -189,9 +189,8 @@ impl Teller {
             // Its withdrawal was told.
             Record::Finish { cause: Cause::Withdrawn, .. } => None,
             Record::Finish { grant, cause } => Some(format!("finished {STRONG}{grant}{STRONG:#}: {cause}")),
-            Record::Join { binding, holders, .. } => {
-                let names: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
-                Some(format!("{QUIET}= shared   {}: {}{QUIET:#}", say(&state, binding), names.join(", ")))
+            Record::Join { binding, holders, .. } if holders.len() > 1 => {
+                Some(format!("{QUIET}= shared   {}: {} grants hold it{QUIET:#}", say(&state, binding), holders.len()))
             }
             Record::Standing { binding, .. } => {
                 Some(format!("{CHANGE}· standing {}: not ours{CHANGE:#}", say(&state, binding)))
@@ -210,8 +209,8 @@ impl Teller {
                     (Fate::Done, Verb::Revoke) => format!("{BAD}- revoked  {what}{BAD:#}"),
                     (Fate::Standing, _) => format!("{CHANGE}· standing {what}: not ours, noted{CHANGE:#}"),
                     (Fate::Gone, _) => format!("{CHANGE}· gone     {what}{CHANGE:#}"),
-                    (Fate::Failed(trouble) | Fate::Unknown(trouble), verb) => {
-                        format!("{CHANGE}! {verb} failed {what}: {}; again soon{CHANGE:#}", trouble.detail)
+                    (Fate::Failed(trouble) | Fate::Unknown(trouble), _) => {
+                        format!("{CHANGE}! failed   {what}: {}{CHANGE:#}", trouble.detail)
                     }
                 })
             }
@@ -238,7 +237,7 @@ impl Teller {
         } else {
             print("\nNext:\n  grantd demo --keep DIR   keep repository, journal and world to look at\n");
         }
-        print("  grantd lint FOLDER       check grant files of your own; the README has a trial to go on with\n");
+        print("  grantd lint FOLDER       check grant files of your own; see the README\n");
         *broken == 0
     }
 }
