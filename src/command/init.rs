@@ -9,45 +9,53 @@ use crate::{
     model::{GrantId, Record},
 };
 
-use super::{print, print_json, setup, setup::Setup};
+use super::{print, setup, setup::Setup};
 
 pub fn run(args: &Init) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     setup::runtime()?.block_on(async {
-        let source = setup.source()?;
-        let head = source.fetch().await?;
-        let commit = match &args.rev {
-            Some(rev) => source.resolve(rev).await?,
-            None => head.clone(),
-        };
-        if !source.log(&head, Some(&commit)).await?.descends {
-            bail!("{} is not on the first-parent line of {}, the head of the branch", commit.short(), head.short());
-        }
-        let tree = source.tree(&commit).await?;
-        if let Some(why) = tree.refused {
-            bail!("the tree of {} is refused: {why}", commit.short());
-        }
-        let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
-        let existing = args.existing;
-        let mut records = vec![Record::Init { version: env!("CARGO_PKG_VERSION").into(), commit: commit.clone(), existing }];
-        records.extend(ids.iter().map(|grant| Record::Prior { grant: grant.clone(), existing }));
-        FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
-        match args.format {
-            Format::Json => print_json(&serde_json::json!({
+        print(&begin(&setup, args).await?);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Begins the installation. Answers what there is to print.
+pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
+    let source = setup.source()?;
+    let head = source.fetch().await?;
+    let commit = match &args.rev {
+        Some(rev) => source.resolve(rev).await?,
+        None => head.clone(),
+    };
+    if !source.log(&head, Some(&commit)).await?.descends {
+        bail!("{} is not on the first-parent line of {}, the head of the branch", commit.short(), head.short());
+    }
+    let tree = source.tree(&commit).await?;
+    if let Some(why) = tree.refused {
+        bail!("the tree of {} is refused: {why}", commit.short());
+    }
+    let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
+    let existing = args.existing;
+    let mut records = vec![Record::Init { version: env!("CARGO_PKG_VERSION").into(), commit: commit.clone(), existing }];
+    records.extend(ids.iter().map(|grant| Record::Prior { grant: grant.clone(), existing }));
+    FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
+    Ok(match args.format {
+        Format::Json => {
+            let begun = serde_json::json!({
                 "state": setup.config.state,
                 "commit": commit,
                 "existing": existing,
                 "files": ids,
-            }))?,
-            Format::Text => {
-                let files = match (ids.len(), existing) {
-                    (0, _) => "no grant files are there yet".to_owned(),
-                    (count, true) => format!("the {count} files that are there may grant, their time counts from their commit"),
-                    (count, false) => format!("the {count} files that are there grant nothing (`--existing` would let them)"),
-                };
-                print(&format!("journal begun in {}\nat {}; {files}\n", setup.config.state.display(), commit));
-            }
+            });
+            format!("{}\n", serde_json::to_string_pretty(&begun)?)
         }
-        Ok(ExitCode::SUCCESS)
+        Format::Text => {
+            let files = match (ids.len(), existing) {
+                (0, _) => "no grant files are there yet".to_owned(),
+                (count, true) => format!("the {count} files that are there may grant, their time counts from their commit"),
+                (count, false) => format!("the {count} files that are there grant nothing (`--existing` would let them)"),
+            };
+            format!("journal begun in {}\nat {commit}; {files}\n", setup.config.state.display())
+        }
     })
 }
