@@ -16,7 +16,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// `refuse`: answers 401 with the request's authorization in its body, as a careless server does.
+    /// `refuse`: answers 403 with the request's authorization in its body, as a careless server does.
     pub fn new(root: PathBuf, refuse: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

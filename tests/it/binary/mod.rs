@@ -11,7 +11,6 @@ mod reload;
 mod snapshots;
 
 use std::{
-    cell::Cell,
     ffi::OsStr,
     fmt::Write as _,
     fs,
@@ -77,7 +76,7 @@ fn grant(ttl: &str, access: &str) -> String {
 struct Site {
     folder: TempDir,
     /// The date of the commits; without one, now.
-    date: Cell<Option<&'static str>>,
+    date: Option<&'static str>,
 }
 
 impl Site {
@@ -90,7 +89,18 @@ impl Site {
 
     /// Without a configuration.
     fn bare() -> Self {
-        let site = Self { folder: tempfile::tempdir().unwrap(), date: Cell::new(None) };
+        Self::begin(None)
+    }
+
+    /// In a time of its own: the world's clock begins at nine, and whatever is committed is of a minute before.
+    fn fixed() -> Self {
+        let site = Self::begin(Some("2026-11-20T08:59:00Z"));
+        site.configure("", "cloud: { world: world.yaml, clock: { start: 2026-11-20T09:00:00Z, speed: 1 } }\n");
+        site
+    }
+
+    fn begin(date: Option<&'static str>) -> Self {
+        let site = Self { folder: tempfile::tempdir().unwrap(), date };
         fs::create_dir_all(site.path("work/grants")).unwrap();
         site.git(&["init", "--quiet", "--initial-branch=main", "."]);
         fs::write(site.path("work/README.md"), "Grants of Corp.\n").unwrap();
@@ -139,7 +149,7 @@ impl Site {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .envs([("GIT_AUTHOR_NAME", "Ann"), ("GIT_AUTHOR_EMAIL", "ann@corp.example")])
             .envs([("GIT_COMMITTER_NAME", "Ann"), ("GIT_COMMITTER_EMAIL", "ann@corp.example")]);
-        if let Some(date) = self.date.get() {
+        if let Some(date) = self.date {
             git.envs([("GIT_AUTHOR_DATE", date), ("GIT_COMMITTER_DATE", date)]);
         }
         let output = git.output().unwrap();
@@ -353,6 +363,11 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the daemon under test goes by the machine's clock")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 /// Whether we may mount, and so fill a disk of our own.
