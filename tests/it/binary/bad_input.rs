@@ -251,7 +251,7 @@ fn in_the_repository_bad_files_have_no_effect_and_the_good_one_is_granted() {
         told(case, &format!("grants/{}.yaml", case.name), &apply.out, findings);
     }
     for (path, message) in [
-        ("grants/link.yaml", "symlink"),
+        ("grants/link.yaml", "a symbolic link is not followed"),
         ("grants/submodule.yaml", "submodule"),
         ("grants/twins.yaml", "the id `twins` is also that of grants/team/twins.yaml"),
         ("grants/team/twins.yaml", "the id `twins` is also that of grants/twins.yaml"),

@@ -19,12 +19,12 @@ fn redact(site: &Site, text: &str) -> String {
     let mut text = text.replace(&site.folder.path().display().to_string(), "DIR");
     for (pattern, instead) in [
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z", "TIME"),
-        (r"\b[0-9a-f]{64}\b", "HASH"),
+        (r"(?-u:\b)[0-9a-f]{64}(?-u:\b)", "HASH"),
         (r#"("(seq|intent|batches)": ?)[0-9]+"#, "${1}N"),
-        (r"\b[0-9]+ batches", "N batches"),
-        (r"\bhead [0-9]+:", "head N:"),
-        (r"(?m)^( *)[0-9]+( +TIME)", "${1}N${2}"),
-        (r"\b0\.1\.[0-9]+\b", "VERSION"),
+        (r"(?-u:\b)[0-9]+ batches", "N batches"),
+        (r"(?-u:\b)head [0-9]+:", "head N:"),
+        (r"(?m)^ *[0-9]+ +TIME", "N TIME"),
+        (r"(?-u:\b)0\.1\.[0-9]+(?-u:\b)", "VERSION"),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, instead).into_owned();
     }
