@@ -1,0 +1,289 @@
+//! What a requester may get wrong, each through the built `lint` and the built `apply`.
+
+use std::{fmt::Write as _, fs, os::unix::fs::symlink, process::Command};
+
+use super::{HOST, Site, grant, until};
+
+/// Five lines, and nothing wrong.
+const GOOD: &str = r#"requester: jdoe@corp.example
+purpose: "INC-4312: checkout"
+ttl: 8h
+access:
+  - iam-group: { account: prod, user: jdoe, group: Auditors }
+"#;
+
+/// A file, and what is said about it.
+struct Case {
+    name: &'static str,
+    bytes: Vec<u8>,
+    /// Line and column; `None` if it is about the file as a whole.
+    place: Option<(usize, usize)>,
+    message: &'static str,
+    help: &'static str,
+}
+
+/// Where `mark` stands last, in characters from 1.
+fn place(text: &str, mark: &str) -> (usize, usize) {
+    let at = text.rfind(mark).unwrap_or_else(|| panic!("no `{mark}` in {text}"));
+    let line = text[..at].matches('\n').count() + 1;
+    let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    (line, text[begin..at].chars().count() + 1)
+}
+
+fn cases() -> Vec<Case> {
+    let edit = |name, old: &str, new: &str, mark: &str, message, help| {
+        assert!(GOOD.contains(old), "{old}");
+        let text = GOOD.replacen(old, new, 1);
+        Case { name, place: Some(place(&text, mark)), bytes: text.into_bytes(), message, help }
+    };
+    let add = |name, more: &str, mark: &str, message, help| {
+        let text = format!("{GOOD}{more}");
+        Case { name, place: Some(place(&text, mark)), bytes: text.into_bytes(), message, help }
+    };
+    let whole = |name, bytes: Vec<u8>, message, help| Case { name, bytes, place: None, message, help };
+    let quotes = "put it in quotes";
+    let length = "one number and one unit: `90s`, `45m`, `8h` or `2d`";
+    let name = "1 to 64 of letters, digits";
+    let invisible = "an invisible character, U+";
+    let mut cases = vec![
+        add("unknown-key", "tll: 8h\n", "tll", "unknown key `tll`", "a grant has requester, purpose, ttl, until, from, access"),
+        edit("unknown-key-below", "group: Au", "grupe: Au", "grupe", "unknown key `grupe`", "iam-group has account, "),
+        add("duplicate-key", "ttl: 4h\n", "ttl: 4h", "the key `ttl` stands here for the second time", "keep one of them"),
+        edit("plain-no", "jdoe@corp.example", "no", "no\n", "`requester` holds a boolean", quotes),
+        edit("plain-hex", "\"INC-4312: checkout\"", "0x10", "0x10", "`purpose` holds a number", quotes),
+        edit("plain-underscore", "user: jdoe", "user: 1_000", "1_000", "`user` holds a number", quotes),
+        edit("anchor", "jdoe@", "&me jdoe@", "jdoe@", "anchors (`&name`) are not allowed", "write the value out"),
+        edit("alias", "\"INC-4312: checkout\"", "*me", "*me", "aliases (`*name`) are not allowed", "write the value out"),
+        add("merge-key", "<<: { ttl: 4h }\n", "<<", "merge keys (`<<`) are not allowed", "write the keys out"),
+        edit("tag", "jdoe@", "!x jdoe@", "jdoe@", "tags (`!name`) are not allowed", "write the plain value"),
+        edit("tag-str", "jdoe@", "!!str jdoe@", "jdoe@", "tags (`!!str`) are not allowed", "write the plain value"),
+        add("second-document", "---\nrequester: mallory\n", "---", "a grant file holds one document", "a file of its own"),
+        edit("lenient-length", "8h", "in 3 dayz", "in 3", "`ttl: in 3 dayz` cannot be read", length),
+        edit("lenient-blank", "8h", "8 h", "8 h", "`ttl: 8 h` cannot be read", length),
+        edit("lenient-time", "ttl: 8h", "until: tomorrow", "tomorrow", "`until: tomorrow` cannot be read", "2026-11-2"),
+        edit("no-offset", "ttl: 8h", "until: 2026-11-21T02:00:00", "2026", "cannot be read", "2026-11-2"),
+        edit(
+            "end-before-start",
+            "ttl: 8h",
+            "from: 2026-11-21T02:00:00Z\nuntil: 2026-11-21T01:00:00Z",
+            "2026-11-21T01",
+            "the end is not after the start",
+            "write an `until` after `from`",
+        ),
+        edit("too-long", "8h", "25h", "25h", "`ttl: 25h` is beyond `max_duration`, 1d", "ask for 1d at most"),
+        edit("homoglyph", "user: jdoe", "user: jd\u{43e}e", "jd\u{43e}e", "is not an IAM name", name),
+        edit("bidi", "user: jdoe", "user: \u{202e}eodj", "\u{202e}", invisible, "take it out"),
+        edit("zero-width", "user: jdoe", "user: jd\u{200b}oe", "\u{200b}", invisible, "take it out"),
+        edit("nul", "user: jdoe", "user: jd\0oe", "\0", invisible, "take it out"),
+        edit("quote", "user: jdoe", "user: \"j'doe\"", "\"j'doe", "`j'doe` is not an IAM name", name),
+        edit("unknown-account", "account: prod", "account: prd", "prd", "unknown account `prd`", "the configuration has prod"),
+        edit("protected-set", "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "permission-set: { account: prod, user: jdoe@corp.example, set: AdministratorAccess }", "AdministratorAccess",
+            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
+        edit("protected-policy", "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "iam-policy: { account: prod, role: OpsOnCall, policy: AdministratorAccess }", "AdministratorAccess",
+            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
+        edit("protected-arn", "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "iam-policy: { account: prod, role: OpsOnCall, policy: \"arn:aws:iam::aws:policy/AdministratorAccess\" }", "\"arn",
+            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
+        edit("missing", "ttl: 8h\naccess:\n  - iam-group: { account: prod, user: jdoe, group: Auditors }", "ttl: 8h", "requester",
+            "`access` is missing", "add `access: [ … ]`"),
+        whole("brackets-80k", vec![b'['; 80 * 1024], "the file has ", "split it into several grants"),
+        whole("over-64k", format!("{GOOD}{}", "# more\n".repeat(10_000)).into_bytes(), "a grant has at most 64 KiB", "split it"),
+        whole("latin-1", GOOD.replace("checkout", "?").into_bytes().iter().map(|b| if *b == b'?' { 0xe9 } else { *b }).collect(),
+            "not UTF-8 (line 2)", "save the file as UTF-8"),
+    ];
+    let host = grant("8h", &HOST.replace("us-east-1", "eu-west-9"));
+    cases.push(Case {
+        name: "unknown-region",
+        place: Some(place(&host, "eu-west-9")),
+        bytes: host.into_bytes(),
+        message: "region `eu-west-9` is not one of this account's",
+        help: "the configuration lists us-east-1",
+    });
+    cases.push(Case {
+        name: "brackets-60k",
+        bytes: vec![b'['; 60 * 1024],
+        place: Some((1, 9)),
+        message: "nested too deeply",
+        help: "no more than the levels of the example",
+    });
+    cases
+}
+
+/// What a terminal shows about a place: the path, the line itself, a caret below the column, and what to write instead.
+fn block(path: &str, case: &Case) -> String {
+    let Some((line, column)) = case.place else { return format!("--> {path}\n  = ") };
+    let text = String::from_utf8(case.bytes.clone()).unwrap();
+    let hidden = |c: char| matches!(c, '\0' | '\u{200b}' | '\u{202e}');
+    let shown: String = text.lines().nth(line - 1).unwrap().chars().take(200).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
+    let gutter = " ".repeat(line.to_string().len());
+    format!("{gutter}--> {path}:{line}:{column}\n{gutter} |\n{line} | {shown}\n{gutter} | {}^ ", " ".repeat(column - 1))
+}
+
+/// Checks one file's finding in text and in JSON.
+fn told(case: &Case, path: &str, text: &str, findings: &[serde_json::Value]) {
+    let Case { name, place, message, help, .. } = case;
+    let of: Vec<_> = findings.iter().filter(|finding| finding["path"] == path).collect();
+    let said = |finding: &&&serde_json::Value| {
+        let has = |key: &str, part: &str| finding[key].as_str().unwrap().contains(part);
+        let at = |key: &str, is: Option<usize>| finding[key].as_u64() == is.map(|is| is as u64);
+        has("message", message) && has("help", help) && at("line", place.map(|p| p.0)) && at("column", place.map(|p| p.1))
+    };
+    let Some(finding) = of.iter().find(said) else { panic!("{name}: expected {place:?} {message} ({help}) in {of:#?}") };
+    assert_eq!(finding["level"], "error", "{name}");
+    let block = block(path, case);
+    assert!(text.contains(&block), "{name}: expected\n{block}\nin\n{text}");
+    let after = text.split(&block).nth(1).unwrap().lines().next().unwrap();
+    assert!(after.contains(help), "{name}: expected `{help}`, found `{after}`");
+    assert!(text.contains(message), "{name}: {text}");
+}
+
+#[test]
+fn lint_tells_each_mistake_with_its_place_and_what_to_write_instead() {
+    let site = Site::new();
+    let config = site.path("grantd.yaml").display().to_string();
+    for case in cases() {
+        let path = format!("bad/{}.yaml", case.name);
+        fs::create_dir_all(site.path("bad")).unwrap();
+        fs::write(site.path(&path), &case.bytes).unwrap();
+        let text = site.run(&["lint", "--config", &config, &path]);
+        assert_eq!(text.code, 1, "{}: {text}", case.name);
+        let json = site.run(&["lint", "--config", &config, "--format", "json", &path]);
+        assert_eq!(json.code, 1, "{}: {json}", case.name);
+        let json = json.json();
+        assert!(json["errors"].as_u64().unwrap() >= 1, "{json}");
+        told(&case, &path, &text.out, json["findings"].as_array().unwrap());
+        // Nothing that hides or moves text reaches the terminal.
+        assert!(!text.out.contains(['\0', '\u{200b}', '\u{202e}', '\u{1b}']), "{}: {text}", case.name);
+    }
+}
+
+#[test]
+fn lint_tells_all_mistakes_of_all_files_at_once() {
+    let site = Site::new();
+    let config = site.path("grantd.yaml").display().to_string();
+    fs::create_dir_all(site.path("bad/team")).unwrap();
+    let cases = cases();
+    for case in &cases {
+        fs::write(site.path(&format!("bad/{}.yaml", case.name)), &case.bytes).unwrap();
+    }
+    fs::write(site.path("bad/2026-11-20-good.yaml"), GOOD).unwrap();
+    fs::write(site.path("bad/twins.yaml"), GOOD).unwrap();
+    fs::write(site.path("bad/team/twins.yml"), GOOD).unwrap();
+    fs::write(site.path("bad/Upper Case.yaml"), GOOD).unwrap();
+    symlink("2026-11-20-good.yaml", site.path("bad/link.yaml")).unwrap();
+    let text = site.run(&["lint", "--config", &config, "bad"]);
+    assert_eq!(text.code, 1, "{text}");
+    let json = site.run(&["lint", "--config", &config, "--format", "json", "bad"]).json();
+    let findings = json["findings"].as_array().unwrap();
+    for case in &cases {
+        told(case, &format!("bad/{}.yaml", case.name), &text.out, findings);
+    }
+    let said = |path: &str, message: &str, help: &str| {
+        let found = findings.iter().any(|finding| {
+            finding["path"].as_str().unwrap().starts_with(path)
+                && finding["message"].as_str().unwrap().contains(message)
+                && finding["help"].as_str().unwrap().contains(help)
+        });
+        assert!(found, "{path}: {message} ({help})\n{json:#}");
+        assert!(text.out.contains(message) && text.out.contains(help), "{message}: {text}");
+    };
+    said("bad/t", "the id `twins` is also that of bad/team/twins.yml", "a name of its own");
+    said("bad/link.yaml", "a symlink: only regular files count", "put the file itself here");
+    said("bad/Upper Case.yaml", "", "rename the file");
+    assert!(!findings.iter().any(|finding| finding["path"] == "bad/2026-11-20-good.yaml"), "{json:#}");
+    let mut sum = String::new();
+    write!(sum, "{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]).unwrap();
+    assert!(text.out.ends_with(&sum), "{text}\nends not with {sum}");
+    assert_eq!(json["files"], cases.len() + 4);
+}
+
+#[test]
+fn two_mistakes_in_one_file_are_both_told() {
+    let site = Site::new();
+    let text = GOOD.replace("8h", "8 hours").replace("user: jdoe", "user: j*").replace(" group:", " grupe:");
+    fs::write(site.path("two.yaml"), text).unwrap();
+    let done = site.run(&["lint", "two.yaml"]);
+    assert_eq!(done.code, 1);
+    for part in ["`ttl: 8 hours` cannot be read", "`j*` is not an IAM name", "unknown key `grupe`", "`group` is missing"] {
+        assert!(done.out.contains(part), "{part}: {done}");
+    }
+}
+
+#[test]
+fn a_clean_folder_exits_0_and_says_what_was_not_checked() {
+    let site = Site::new();
+    fs::write(site.path("work/grants/2026-11-20-good.yaml"), GOOD).unwrap();
+    let done = site.run(&["lint", "work/grants"]);
+    assert_eq!(done.code, 0, "{done}");
+    assert!(done.out.contains("1 files, 0 errors, 0 warnings (form and built-in protections; --config checks"), "{done}");
+    let done = site.run(&["lint", "nowhere"]);
+    assert_eq!(done.code, 1, "{done}");
+    assert!(done.err.contains("nowhere cannot be read"), "{done}");
+}
+
+#[test]
+fn in_the_repository_bad_files_have_no_effect_and_the_good_one_is_granted() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    let cases = cases();
+    let grants = site.path("work/grants");
+    for case in &cases {
+        fs::write(grants.join(format!("{}.yaml", case.name)), &case.bytes).unwrap();
+    }
+    fs::create_dir(grants.join("team")).unwrap();
+    fs::write(grants.join("twins.yaml"), GOOD).unwrap();
+    fs::write(grants.join("team/twins.yaml"), GOOD).unwrap();
+    symlink("twins.yaml", grants.join("link.yaml")).unwrap();
+    let head = site.git(&["rev-parse", "HEAD"]);
+    site.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},grants/submodule.yaml")]);
+    fs::create_dir(grants.join("submodule.yaml")).unwrap();
+    site.merge("2026-11-20-jdoe-good", &grant("8h", HOST));
+    assert!(site.git(&["ls-tree", "-r", "HEAD"]).contains("160000 commit"), "there is no submodule");
+
+    let plan = site.run(&["plan", "--format", "json"]);
+    assert_eq!(plan.code, 1);
+    let plan = plan.json();
+    let findings = plan["findings"].as_array().unwrap();
+    let apply = site.fine(&["apply"]);
+    for case in &cases {
+        told(case, &format!("grants/{}.yaml", case.name), &apply.out, findings);
+    }
+    for (path, message) in [
+        ("grants/link.yaml", "a symbolic link is not followed"),
+        ("grants/submodule.yaml", "submodule"),
+        ("grants/twins.yaml", "the id `twins` is also that of grants/team/twins.yaml"),
+        ("grants/team/twins.yaml", "the id `twins` is also that of grants/twins.yaml"),
+    ] {
+        let found = findings.iter().any(|finding| finding["path"] == path && finding["message"].as_str().unwrap().contains(message));
+        assert!(found, "{path}: {message}\n{findings:#?}");
+        assert!(apply.out.contains(message), "{apply}");
+    }
+    let accepted: Vec<_> = site.history().into_iter().filter(|line| line["kind"] == "accept").collect();
+    assert_eq!(accepted.len(), 1, "{accepted:#?}");
+    assert_eq!(accepted[0]["grant"], "2026-11-20-jdoe-good");
+    assert_eq!(site.on_host(), 1, "the good one was not granted");
+    assert!(!site.in_group(), "a bad one was granted");
+    let account = &site.world().accounts["123456789012"];
+    assert!(account.roles["OpsOnCall"].policies.is_empty() && account.permission_sets["PowerUser"].is_empty());
+
+    // The same under the daemon: what is mended counts, the rest stays out.
+    let daemon = site.daemon();
+    daemon.said("revision read");
+    site.merge("lenient-length", GOOD);
+    until("the mended file is granted", || site.in_group().then_some(()));
+    daemon.stop();
+    assert_eq!(site.count("accept", ""), 2);
+}
+
+#[test]
+fn lint_reads_no_pipe_and_no_device() {
+    let site = Site::new();
+    fs::create_dir(site.path("bad")).unwrap();
+    assert!(Command::new("mkfifo").arg(site.path("bad/pipe.yaml")).status().unwrap().success());
+    let done = site.run(&["lint", "bad/pipe.yaml"]);
+    assert_eq!(done.code, 1, "{done}");
+    let done = site.run(&["lint", "/dev/zero"]);
+    assert_eq!(done.code, 1, "{done}");
+}
