@@ -51,13 +51,19 @@ pub struct Admission {
     pub findings: Vec<Finding>,
 }
 
-/// The grants whose end has come. Needs no revision, so that expiry goes on without Git.
+/// The grants whose end has come, or was moved earlier by the configuration. Needs no revision, so that expiry goes on without Git.
 pub fn close(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Record> {
     use crate::model::Cause::{Expired, Withdrawn};
     let over = |terms: &Terms| end_of(terms, policy) <= now;
-    let records = ledger.grants.iter().filter(|(_, terms)| over(terms)).map(|(grant, terms)| {
-        let withdrawn = matches!(terms.state, State::Withdrawn { effective, .. } if effective <= now);
-        Record::Finish { grant: grant.clone(), cause: if withdrawn { Withdrawn } else { Expired } }
+    let longest = policy.limits.max_duration;
+    let records = ledger.grants.iter().filter_map(|(grant, terms)| {
+        if over(terms) {
+            let withdrawn = matches!(terms.state, State::Withdrawn { effective, .. } if effective <= now);
+            return Some(Record::Finish { grant: grant.clone(), cause: if withdrawn { Withdrawn } else { Expired } });
+        }
+        // On record, because a configuration may shorten and never lengthen: not even back.
+        let until = longest.after(terms.start);
+        (until < terms.until).then(|| Record::Shorten { grant: grant.clone(), until })
     });
     records.collect()
 }
@@ -215,10 +221,16 @@ impl Revision<'_> {
     }
 
     fn edit(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
+        let grant = &filed.grant;
+        if let Some(stated) = grant.until
+            && stated > terms.ceiling
+        {
+            let message = format!("`until: {stated}` is beyond the ceiling {}: `max_duration` from the first start", terms.ceiling);
+            self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
+        }
         if terms.blob == filed.blob && terms.path == filed.path {
             return;
         }
-        let grant = &filed.grant;
         let Some(asks) = same_request(terms, grant) else {
             let message = format!("`{id}` is granted already: an edit may move its end, change its purpose or take entries out");
             return self.tell(filed, Level::Error, message, "ask for anything else in a new file; what was granted keeps its end");
@@ -227,12 +239,6 @@ impl Revision<'_> {
         if until > terms.until && self.guarded {
             let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
             return self.admission.held.push(Held { grant: id.clone(), reason, until: None });
-        }
-        if let Some(stated) = grant.until
-            && stated > terms.ceiling
-        {
-            let message = format!("`until: {stated}` is beyond the ceiling {}: `max_duration` from the first start", terms.ceiling);
-            self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
         }
         self.admission.records.push(Record::Amend {
             grant: id.clone(),

@@ -39,6 +39,11 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Thaw { .. } => ledger.freeze = None,
         Record::Accept { .. } | Record::Amend { .. } => terms(ledger, record),
+        Record::Shorten { grant, until } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.until = terms.until.min(*until);
+            }
+        }
         Record::Hold { grant, blob, reason, .. } => {
             ledger.held.insert(grant.clone(), (blob.clone(), reason.clone()));
         }
@@ -89,6 +94,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
                 owned.disputed = true;
                 owned.open = None;
                 owned.revoked = false;
+                owned.attempt = None;
             }
         }
         Record::Drift { binding, .. } => {
@@ -236,14 +242,6 @@ fn settle(ledger: &mut Ledger, binding: &Binding, intent: u64, verb: Verb, until
 fn again(before: Option<&Attempt>, last: Timestamp, trouble: &Trouble) -> Attempt {
     let count = before.map_or(1, |attempt| attempt.count.saturating_add(1));
     Attempt { count, last, trouble: trouble.clone() }
-}
-
-/// The ledger of all lines in order.
-#[cfg(test)]
-pub fn folded<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Ledger {
-    let mut ledger = Ledger::default();
-    lines.into_iter().for_each(|line| fold(&mut ledger, line));
-    ledger
 }
 
 /// The newest end of life among holders: why a binding is not wanted any more, and by which commit.

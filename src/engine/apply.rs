@@ -111,10 +111,11 @@ impl Executor {
         cycle.book.write_anyway(now, records);
     }
 
-    fn land(&mut self, cycle: &Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Record> {
+    fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Record> {
         let Flight { step, asked, request } = self.flights.remove(&intent)?;
         let Step { verb, binding, until, cause, stamp, holders: _, act_by: _, before: _, intent: _, terms: _ } = step;
         self.pending.remove(&binding);
+        cycle.changed(&binding);
         match &fate {
             Fate::Done | Fate::Gone | Fate::Standing => tracing::info!(%verb, %binding, fate = ?fate, "done"),
             Fate::Failed(trouble) | Fate::Unknown(trouble) => tracing::warn!(%verb, %binding, %trouble, "not done"),

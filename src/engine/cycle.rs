@@ -68,6 +68,8 @@ pub struct Cycle {
     /// At home, or out with a task that reads a revision.
     librarian: Option<Librarian>,
     fetching: bool,
+    /// Somebody asked again while a fetch was under way: there may be news that it did not see.
+    again: bool,
     fetched: Option<Timestamp>,
     trouble: Option<SourceError>,
     /// Looks that are under way.
@@ -90,6 +92,7 @@ impl Cycle {
             intake: None,
             librarian: Some(Librarian::default()),
             fetching: false,
+            again: false,
             fetched: None,
             trouble: None,
             reading: BTreeSet::new(),
@@ -138,9 +141,11 @@ impl Cycle {
     /// Asks Git for the head, unless that is under way.
     pub fn fetch(&mut self) {
         if self.fetching {
+            self.again = true;
             return;
         }
         self.fetching = true;
+        self.again = false;
         let source = self.parts.source.clone();
         self.spawn(async move { Happening::Fetched(source.fetch().await) });
     }
@@ -255,7 +260,15 @@ impl Cycle {
                 }
             }
         }
+        if self.again && !self.fetching {
+            self.fetch();
+        }
         None
+    }
+
+    /// A call to this binding ended: what was seen of it before says nothing any more.
+    pub fn changed(&mut self, binding: &Binding) {
+        self.survey.unsee(binding);
     }
 
     fn cannot(&mut self, error: SourceError) {

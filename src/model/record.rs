@@ -67,6 +67,8 @@ pub enum Record {
         stated: Option<Timestamp>,
         until: Timestamp,
     },
+    /// A shorter `max_duration` moved the end earlier; no configuration moves it back.
+    Shorten { grant: GrantId, until: Timestamp },
     /// A file that may not grant, durably: it came too long before it could be accepted.
     Hold { grant: GrantId, path: Text, blob: Oid, commit: Commit, author: Text, committed: Timestamp, reason: Text },
     /// A grant's file was deleted. It takes effect at `effective`: at once, or later when so many went at a time that it
@@ -159,6 +161,7 @@ impl Record {
             Self::Prior { grant, .. }
             | Self::Accept { grant, .. }
             | Self::Amend { grant, .. }
+            | Self::Shorten { grant, .. }
             | Self::Hold { grant, .. }
             | Self::Withdraw { grant, .. }
             | Self::Restore { grant, .. }

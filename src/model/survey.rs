@@ -65,6 +65,11 @@ impl Survey {
         }
     }
 
+    /// Drops what was seen of a binding: we changed it since.
+    pub fn unsee(&mut self, binding: &Binding) {
+        self.sights.remove(binding);
+    }
+
     /// When the binding was last looked at.
     pub fn looked(&self, binding: &Binding) -> Option<Timestamp> {
         self.sights.get(binding).map(|(at, _)| *at)

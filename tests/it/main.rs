@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: scenarios on the world, and the built binary.
 
 mod binary;
+mod house;
 mod scenarios;
 mod sim;

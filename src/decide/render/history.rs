@@ -53,6 +53,7 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Amend { grant, commit, author, until, .. } => {
             (format!("amend {grant} until {until}, {} by {author}", commit.short()), CHANGE)
         }
+        Record::Shorten { grant, until } => (format!("shorten {grant} until {until}: the configuration allows no more"), CHANGE),
         Record::Hold { grant, reason, .. } => (format!("hold {grant}: {reason}"), WARNING),
         Record::Withdraw { grant, commit, author, effective } => {
             (format!("withdraw {grant} at {effective}, {} by {author}", commit.short()), CHANGE)
