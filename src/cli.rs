@@ -66,7 +66,9 @@ pub enum SchemaKind {
 /// Without --config it checks the form, and the built-in limits and protections; names of accounts and regions need the
 /// configuration. Exits 0 if there are no errors (warnings may be), 1 if there are.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd lint\n  grantd lint grants/oncall/2026-11-20-jdoe-checkout.yaml\n  grantd lint --config grantd.yaml --format json grants")]
+#[command(
+    after_help = "Examples:\n  grantd lint\n  grantd lint grants/oncall/2026-11-20-jdoe-checkout.yaml\n  grantd lint --config grantd.yaml --format json grants"
+)]
 pub struct Lint {
     /// A grant file, or a folder of them
     #[arg(value_name = "PATH", default_value = "grants")]
@@ -83,7 +85,9 @@ pub struct Lint {
 /// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do, 2 if there
 /// are changes, 1 on errors.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd plan\n  grantd plan --rev feature/oncall --format markdown\n  grantd plan --path ./grants")]
+#[command(
+    after_help = "Examples:\n  grantd plan\n  grantd plan --rev feature/oncall --format markdown\n  grantd plan --path ./grants"
+)]
 pub struct Plan {
     #[command(flatten)]
     pub configured: Configured,
@@ -101,7 +105,9 @@ pub struct Plan {
 ///
 /// Refuses while a daemon runs on the same state. Exits 0 if everything that could be done now was done, 1 if not.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets held mass withdrawals go on")]
+#[command(
+    after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets held mass withdrawals go on"
+)]
 pub struct Apply {
     #[command(flatten)]
     pub configured: Configured,
@@ -117,7 +123,9 @@ pub struct Apply {
 /// Files that are in the repository already grant nothing, ever, unless --existing says so; then their time counts from
 /// their commit.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd init\n  grantd init --config grantd.yaml --existing\n  grantd init --rev 3f2a91c")]
+#[command(
+    after_help = "Examples:\n  grantd init\n  grantd init --config grantd.yaml --existing\n  grantd init --rev 3f2a91c"
+)]
 pub struct Init {
     #[command(flatten)]
     pub configured: Configured,
@@ -136,7 +144,9 @@ pub struct Init {
 /// SIGTERM and SIGINT end it after the calls under way; SIGHUP and a changed file reload the configuration. The level of the
 /// log is set by GRANTD_LOG, such as `info` or `grantd=debug`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd run\n  grantd run --config grantd.yaml --log json\n  systemctl start grantd")]
+#[command(
+    after_help = "Examples:\n  grantd run\n  grantd run --config grantd.yaml --log json\n  systemctl start grantd"
+)]
 pub struct Run {
     #[command(flatten)]
     pub configured: Configured,
@@ -149,7 +159,9 @@ pub struct Run {
 ///
 /// Takes no lock. Exits 0, or 1 if the journal cannot be read.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd status\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'")]
+#[command(
+    after_help = "Examples:\n  grantd status\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'"
+)]
 pub struct Status {
     #[command(flatten)]
     pub configured: Configured,
@@ -161,7 +173,9 @@ pub struct Status {
 ///
 /// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json")]
+#[command(
+    after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json"
+)]
 pub struct History {
     #[command(flatten)]
     pub configured: Configured,
@@ -202,7 +216,9 @@ pub struct Verify {
 
 /// Print the JSON Schema of grant files, of the configuration, or of the world's file
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd schema grant > grant.schema.json\n  grantd schema config\n\nEditors with a YAML language server take it by a first line such as\n  # yaml-language-server: $schema=../schemas/grant.schema.json")]
+#[command(
+    after_help = "Examples:\n  grantd schema grant > grant.schema.json\n  grantd schema config\n\nEditors with a YAML language server take it by a first line such as\n  # yaml-language-server: $schema=../schemas/grant.schema.json"
+)]
 pub struct Schema {
     #[arg(value_enum)]
     pub kind: SchemaKind,
@@ -213,7 +229,9 @@ pub struct Schema {
 /// The real engine, Git source and journal; only the cloud is a world, and its clock runs fast. Exits 0, or 1 if a promise of
 /// the story was not kept.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd demo\n  grantd demo --keep /tmp/grantd-demo   # look at repository, journal and world afterwards")]
+#[command(
+    after_help = "Examples:\n  grantd demo\n  grantd demo --keep /tmp/grantd-demo   # look at repository, journal and world afterwards"
+)]
 pub struct Demo {
     /// Keep repository, journal and world in this folder, which must not exist yet
     #[arg(long, value_name = "DIR")]

@@ -84,7 +84,8 @@ impl Config {
     /// Reads and checks a file. Relative paths come back joined to the file's folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{shown} cannot be read: {error}")))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{shown} cannot be read: {error}")))?;
         let mut config = Self::parse(&text).map_err(|ConfigError(error)| ConfigError(format!("{shown}:{error}")))?;
         let absolute = std::path::absolute(path).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
@@ -123,7 +124,10 @@ impl Config {
         wrong.extend(source.check().err().map(|error| format!("source: {error}")));
         wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
         if limits.default_ttl > limits.max_duration {
-            wrong.push(format!("limits: default_ttl, {}, is longer than max_duration, {}", limits.default_ttl, limits.max_duration));
+            wrong.push(format!(
+                "limits: default_ttl, {}, is longer than max_duration, {}",
+                limits.default_ttl, limits.max_duration
+            ));
         }
         let mut ids = BTreeSet::new();
         for (name, account) in accounts {
@@ -138,7 +142,11 @@ impl Config {
     }
 
     pub fn policy(&self) -> Policy {
-        Policy { limits: self.limits.clone(), accounts: Some(self.accounts.clone()), restore: self.drift == Drift::Restore }
+        Policy {
+            limits: self.limits.clone(),
+            accounts: Some(self.accounts.clone()),
+            restore: self.drift == Drift::Restore,
+        }
     }
 
     /// The next sweep after a moment.
@@ -154,13 +162,18 @@ impl Config {
 fn schedule(text: &str) -> Result<Schedule, String> {
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
     let [minute, hour, day, month, weekday] = fields[..] else {
-        return Err(format!("`{text}` is not five fields: minute, hour, day of month, month, day of week; such as `*/15 * * * *`"));
+        return Err(format!(
+            "`{text}` is not five fields: minute, hour, day of month, month, day of week; such as `*/15 * * * *`"
+        ));
     };
     if !day.starts_with('*') && !weekday.starts_with('*') {
         return Err("give the day of the month or the day of the week, and write * for the other".into());
     }
-    let weekday = weekdays(weekday).ok_or_else(|| format!("`{weekday}` is no day of the week: write 0 to 7 (0 and 7 are Sunday) or SUN to SAT"))?;
-    format!("0 {minute} {hour} {day} {month} {weekday}").parse().map_err(|error| format!("`{text}` is no cron expression: {error}"))
+    let weekday = weekdays(weekday)
+        .ok_or_else(|| format!("`{weekday}` is no day of the week: write 0 to 7 (0 and 7 are Sunday) or SUN to SAT"))?;
+    format!("0 {minute} {hour} {day} {month} {weekday}")
+        .parse()
+        .map_err(|error| format!("`{text}` is no cron expression: {error}"))
 }
 
 /// The field of the days of the week with names for numbers.

@@ -72,7 +72,9 @@ async fn review(setup: &Setup, reviewed: &str) -> Result<Vec<crate::model::Grant
     let outlook = cycle.settle().await;
     let now = digest(&outlook.plan);
     if now != reviewed {
-        bail!("the plan is not the one that was reviewed: its digest is {now} now; look at `grantd plan` again; nothing was done");
+        bail!(
+            "the plan is not the one that was reviewed: its digest is {now} now; look at `grantd plan` again; nothing was done"
+        );
     }
     let held = outlook.plan.held.into_iter().filter(|held| held.until.is_some());
     Ok(held.map(|held| held.grant).collect())

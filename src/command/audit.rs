@@ -50,12 +50,19 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
         }))?,
         Format::Text => {
             let journal::Verdict { lines, batches, segments, head, tail } = &verdict;
-            print(&format!("whole: {lines} lines in {batches} batches and {segments} segments\nhead {}:{}\n", head.seq, head.hash));
+            print(&format!(
+                "whole: {lines} lines in {batches} batches and {segments} segments\nhead {}:{}\n",
+                head.seq, head.hash
+            ));
             if *tail > 0 {
-                print(&format!("{tail} bytes at the end are an unfinished batch: it is being written, or a crash left it\n"));
+                print(&format!(
+                    "{tail} bytes at the end are an unfinished batch: it is being written, or a crash left it\n"
+                ));
             }
             if outside.is_none() {
-                print("note this head outside: without one, lines cut off the end are not noticed (--checkpoint SEQ:HASH)\n");
+                print(
+                    "note this head outside: without one, lines cut off the end are not noticed (--checkpoint SEQ:HASH)\n",
+                );
             }
         }
     }

@@ -36,7 +36,8 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
     }
     let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
     let existing = args.existing;
-    let mut records = vec![Record::Init { version: env!("CARGO_PKG_VERSION").into(), commit: commit.clone(), existing }];
+    let mut records =
+        vec![Record::Init { version: env!("CARGO_PKG_VERSION").into(), commit: commit.clone(), existing }];
     records.extend(ids.iter().map(|grant| Record::Prior { grant: grant.clone(), existing }));
     FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
     Ok(match args.format {
@@ -52,8 +53,12 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
         Format::Text => {
             let files = match (ids.len(), existing) {
                 (0, _) => "no grant files are there yet".to_owned(),
-                (count, true) => format!("the {count} files that are there may grant, their time counts from their commit"),
-                (count, false) => format!("the {count} files that are there grant nothing (`--existing` would let them)"),
+                (count, true) => {
+                    format!("the {count} files that are there may grant, their time counts from their commit")
+                }
+                (count, false) => {
+                    format!("the {count} files that are there grant nothing (`--existing` would let them)")
+                }
             };
             format!("journal begun in {}\nat {commit}; {files}\n", setup.config.state.display())
         }

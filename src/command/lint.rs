@@ -43,7 +43,11 @@ pub fn run(args: &Lint) -> Result<ExitCode> {
         }))?,
         Format::Text => {
             print(&findings_text(&checked.findings));
-            let form = if args.config.is_some() { "" } else { " (form and built-in protections; --config checks accounts and limits too)" };
+            let form = if args.config.is_some() {
+                ""
+            } else {
+                " (form and built-in protections; --config checks accounts and limits too)"
+            };
             print(&format!("{} files, {errors} errors, {warnings} warnings{form}\n", checked.files));
         }
     }
@@ -77,9 +81,15 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
         let shown = file.to_string_lossy().into_owned();
         let size = fs::symlink_metadata(&file).map_or(0, |about| about.len());
         // Size before content: a huge file is told, not read.
-        let bytes = if size > LONGEST as u64 { vec![b' '; LONGEST + 1] } else { fs::read(&file).with_context(|| format!("{shown} cannot be read"))? };
+        let bytes = if size > LONGEST as u64 {
+            vec![b' '; LONGEST + 1]
+        } else {
+            fs::read(&file).with_context(|| format!("{shown} cannot be read"))?
+        };
         let parsed = parse(&bytes, targets, policy);
-        checked.findings.extend(parsed.findings.into_iter().map(|finding| Finding { path: shown.as_str().into(), ..finding }));
+        checked
+            .findings
+            .extend(parsed.findings.into_iter().map(|finding| Finding { path: shown.as_str().into(), ..finding }));
         match stem(&shown) {
             Ok(id) => {
                 if let Some(other) = ids.insert(id.clone(), shown.clone()) {
@@ -93,7 +103,12 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
             if let Some((message, help)) = judge(&grant, &policy.limits, now) {
                 checked.findings.push(Finding::error(&shown, None, message, help));
             } else if grant.until.is_some_and(|until| until <= now) {
-                let finding = Finding::error(&shown, None, "its end is past: it grants nothing", "delete the file, or ask again in a new one");
+                let finding = Finding::error(
+                    &shown,
+                    None,
+                    "its end is past: it grants nothing",
+                    "delete the file, or ask again in a new one",
+                );
                 checked.findings.push(Finding { level: Level::Warning, ..finding });
             }
             checked.grants.push((shown, grant));
@@ -116,7 +131,12 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
         }
         let kind = entry.file_type()?;
         if kind.is_symlink() {
-            findings.push(Finding::error(&shown, None, "a symlink: only regular files count", "put the file itself here"));
+            findings.push(Finding::error(
+                &shown,
+                None,
+                "a symlink: only regular files count",
+                "put the file itself here",
+            ));
         } else if kind.is_dir() && depth >= DEEPEST {
             findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {DEEPEST} folders")));
         } else if kind.is_dir() {

@@ -61,7 +61,8 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
             }
             let overdue = status.owed.iter().filter(|owing| owing.state == "overdue").count();
             let trouble = outlook.standstill.as_deref().or(outlook.source.as_deref()).unwrap_or("fine");
-            let text = format!("{} grants, {overdue} overdue, {} held; {trouble}", status.grants.len(), status.held.len());
+            let text =
+                format!("{} grants, {overdue} overdue, {} held; {trouble}", status.grants.len(), status.held.len());
             tell(&[NotifyState::Watchdog, NotifyState::Status(&text)]);
         })
         .await;
@@ -96,7 +97,11 @@ fn signals(orders: &UnboundedSender<Order>, hints: &UnboundedSender<Hint>) -> Re
         let (orders, hints) = (orders.clone(), hints.clone());
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
-                let _ = if kind == SignalKind::hangup() { hints.send(Hint::Reload).is_ok() } else { orders.send(Order::Stop).is_ok() };
+                let _ = if kind == SignalKind::hangup() {
+                    hints.send(Hint::Reload).is_ok()
+                } else {
+                    orders.send(Order::Stop).is_ok()
+                };
             }
         });
     }
@@ -127,7 +132,13 @@ enum Hint {
 }
 
 /// Acts on hints, a burst at a time, for as long as the daemon lives.
-async fn attend(path: PathBuf, mut current: Config, world: World, mut hints: UnboundedReceiver<Hint>, orders: UnboundedSender<Order>) {
+async fn attend(
+    path: PathBuf,
+    mut current: Config,
+    world: World,
+    mut hints: UnboundedReceiver<Hint>,
+    orders: UnboundedSender<Order>,
+) {
     while let Some(first) = hints.recv().await {
         tokio::time::sleep(QUIET).await;
         let mut burst = BTreeSet::from([first]);
@@ -183,9 +194,11 @@ fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<
     files.push((world.world.clone(), Hint::World));
     let url = config.source.url.strip_prefix("file://").unwrap_or(&config.source.url);
     let repository = Path::new(url).is_absolute().then(|| PathBuf::from(url)).filter(|path| path.is_dir());
-    let refs = repository.map(|path| if path.join(".git").is_dir() { path.join(".git") } else { path }.join("refs/heads"));
+    let refs =
+        repository.map(|path| if path.join(".git").is_dir() { path.join(".git") } else { path }.join("refs/heads"));
     // Files are replaced, not rewritten: their folders are watched, and the names compared.
-    let files: Vec<(PathBuf, Hint)> = files.into_iter().filter_map(|(path, hint)| Some((path.canonicalize().ok()?, hint))).collect();
+    let files: Vec<(PathBuf, Hint)> =
+        files.into_iter().filter_map(|(path, hint)| Some((path.canonicalize().ok()?, hint))).collect();
     let folders: BTreeSet<PathBuf> = files.iter().filter_map(|(path, _)| path.parent().map(Path::to_owned)).collect();
     let refs = refs.and_then(|path| path.canonicalize().ok());
     let (hints, below) = (hints.clone(), refs.clone());

@@ -31,7 +31,9 @@ impl Setup {
 
     pub fn new(config: Config) -> Result<Self> {
         let world = match &config.cloud {
-            Cloud::Aws => bail!("`cloud: aws` needs a build with the AWS adapters; this one knows only `cloud: {{ world: FILE }}`"),
+            Cloud::Aws => bail!(
+                "`cloud: aws` needs a build with the AWS adapters; this one knows only `cloud: {{ world: FILE }}`"
+            ),
             Cloud::World(settings) => World::open(&settings.world, settings.clock)?,
         };
         Ok(Self { config, world })
@@ -46,7 +48,10 @@ impl Setup {
     }
 
     pub fn source(&self) -> Result<Arc<dyn Source>> {
-        #[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder of the credentials by environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the edge: systemd names the folder of the credentials by environment"
+        )]
         let credentials = std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from);
         Ok(Arc::new(GitSource::new(&self.config.source, &self.config.state, credentials.as_deref())?))
     }
@@ -89,7 +94,11 @@ pub fn targets() -> Targets {
 
 /// The runtime of a command. Two workers: the loop itself is serial, and the rest waits for the network.
 pub fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("the runtime does not start")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")
 }
 
 /// What to do where there is no journal: one of two.

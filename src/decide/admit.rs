@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::model::{
-    Ask, AskId, Change, Commit, Finding, Grant, GrantId, Held, Ledger, Level, Limits, Oid, Policy, Record, State, Terms, Text,
+    Ask, AskId, Change, Commit, Finding, Grant, GrantId, Held, Ledger, Level, Limits, Oid, Policy, Record, State,
+    Terms, Text,
 };
 
 use super::{
@@ -175,7 +176,8 @@ impl Revision<'_> {
         }
         for (id, files) in by_id {
             let recorded = self.ledger.grants.get(&id).map(|terms| &terms.path);
-            let kept = if files.len() == 1 { files.first() } else { files.iter().find(|filed| Some(&filed.path) == recorded) };
+            let kept =
+                if files.len() == 1 { files.first() } else { files.iter().find(|filed| Some(&filed.path) == recorded) };
             for filed in &files {
                 if kept.is_none_or(|kept| kept.path != filed.path) {
                     let others = files.iter().filter(|other| other.path != filed.path).map(|other| &*other.path);
@@ -194,7 +196,9 @@ impl Revision<'_> {
             return self.spent(id, filed, intake);
         }
         match self.ledger.grants.get(id) {
-            Some(Terms { state: State::Withdrawn { effective, .. }, .. }) if *effective > self.now => self.restore(id, filed),
+            Some(Terms { state: State::Withdrawn { effective, .. }, .. }) if *effective > self.now => {
+                self.restore(id, filed)
+            }
             Some(terms) if terms.state == State::Live && !self.gone.contains(id) => self.edit(id, terms, filed),
             Some(_) => {}
             None if self.ledger.used.contains_key(id) => self.spent(id, filed, intake),
@@ -225,15 +229,24 @@ impl Revision<'_> {
         if let Some(stated) = grant.until
             && stated > terms.ceiling
         {
-            let message = format!("`until: {stated}` is beyond the ceiling {}: `max_duration` from the first start", terms.ceiling);
+            let message = format!(
+                "`until: {stated}` is beyond the ceiling {}: `max_duration` from the first start",
+                terms.ceiling
+            );
             self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
         }
         if terms.blob == filed.blob && terms.path == filed.path {
             return;
         }
         let Some(asks) = same_request(terms, grant) else {
-            let message = format!("`{id}` is granted already: an edit may move its end, change its purpose or take entries out");
-            return self.tell(filed, Level::Error, message, "ask for anything else in a new file; what was granted keeps its end");
+            let message =
+                format!("`{id}` is granted already: an edit may move its end, change its purpose or take entries out");
+            return self.tell(
+                filed,
+                Level::Error,
+                message,
+                "ask for anything else in a new file; what was granted keeps its end",
+            );
         };
         let until = ending(grant, terms.start, &self.policy.limits).min(terms.ceiling);
         if until > terms.until && self.guarded {
@@ -262,7 +275,8 @@ impl Revision<'_> {
         }
         let prior = self.ledger.prior.contains_key(id);
         if !prior && *committed < limits.stale_after.before(self.now) {
-            let reason = format!("committed at {committed}, more than {} before it could be accepted", limits.stale_after);
+            let reason =
+                format!("committed at {committed}, more than {} before it could be accepted", limits.stale_after);
             if self.ledger.held.get(id).is_none_or(|(held, _)| held != blob) {
                 self.admission.records.push(Record::Hold {
                     grant: id.clone(),
@@ -283,7 +297,12 @@ impl Revision<'_> {
         let start = grant.from.unwrap_or(accepted);
         let until = ending(grant, start, limits);
         if until <= self.now {
-            return self.tell(filed, Level::Warning, format!("over since {until}: it grants nothing"), "delete the file");
+            return self.tell(
+                filed,
+                Level::Warning,
+                format!("over since {until}: it grants nothing"),
+                "delete the file",
+            );
         }
         self.admission.records.push(Record::Accept {
             grant: id.clone(),

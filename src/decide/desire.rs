@@ -78,7 +78,14 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
     wanted
 }
 
-fn hold(bindings: &mut BTreeMap<Binding, Want>, binding: Binding, grant: &GrantId, ask: &AskId, end: Timestamp, barred: Option<&String>) {
+fn hold(
+    bindings: &mut BTreeMap<Binding, Want>,
+    binding: Binding,
+    grant: &GrantId,
+    ask: &AskId,
+    end: Timestamp,
+    barred: Option<&String>,
+) {
     let want = bindings.entry(binding).or_insert_with(|| Want {
         until: end,
         last: grant.clone(),

@@ -10,7 +10,9 @@ use crate::model::{Plan, Step};
 /// stated terms, because its end depends on when that is.
 pub fn digest(plan: &Plan) -> String {
     let mut text = String::from("grantd plan 1\n");
-    for Step { verb, binding, holders, terms, cause: _, until: _, act_by: _, before: _, stamp: _, intent: _ } in &plan.steps {
+    for Step { verb, binding, holders, terms, cause: _, until: _, act_by: _, before: _, stamp: _, intent: _ } in
+        &plan.steps
+    {
         let grants: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
         let _ = writeln!(text, "{verb} {binding} by {} {terms}", grants.join(","));
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, Binding, Cause, Fate, Freeze, Landed, Ledger, Line, Owned, Pending, Record, Span, State, Terms, Trouble, Verb,
+    Attempt, Binding, Cause, Fate, Freeze, Landed, Ledger, Line, Owned, Pending, Record, Span, State, Terms, Trouble,
+    Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
@@ -49,7 +50,8 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Withdraw { grant, commit, author, effective } => {
             if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.state = State::Withdrawn { effective: *effective, commit: commit.clone(), author: author.clone() };
+                terms.state =
+                    State::Withdrawn { effective: *effective, commit: commit.clone(), author: author.clone() };
                 ledger.withdrawn.push((*at, grant.clone()));
             }
         }
@@ -116,7 +118,21 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
 fn terms(ledger: &mut Ledger, record: &Record) {
     match record {
         Record::Accept {
-            grant, path, blob, commit, author, committed: _, requester, purpose, asks, from, ttl, stated, start, until, ceiling,
+            grant,
+            path,
+            blob,
+            commit,
+            author,
+            committed: _,
+            requester,
+            purpose,
+            asks,
+            from,
+            ttl,
+            stated,
+            start,
+            until,
+            ceiling,
         } => {
             let terms = Terms {
                 path: path.clone(),
@@ -190,7 +206,15 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
     }
 }
 
-fn settle(ledger: &mut Ledger, binding: &Binding, intent: u64, verb: Verb, until: Timestamp, fate: &Fate, knew: Timestamp) {
+fn settle(
+    ledger: &mut Ledger,
+    binding: &Binding,
+    intent: u64,
+    verb: Verb,
+    until: Timestamp,
+    fate: &Fate,
+    knew: Timestamp,
+) {
     let Some(owned) = ledger.owned.get_mut(binding) else { return };
     // The fate of an intent that a later one has replaced says nothing about the present.
     if owned.open.as_ref().is_none_or(|open| open.intent != intent) {

@@ -26,9 +26,9 @@ pub use digest::digest;
 pub use fold::fold;
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
+pub use plan::{FRESH, Ground, SETTLE, plan};
 pub use schema::grant_schema;
 pub use status::{Status, status};
-pub use plan::{FRESH, Ground, SETTLE, plan};
 
 use crate::model::Target;
 

@@ -35,7 +35,10 @@ pub fn stem(path: &str) -> Result<GrantId, BadId> {
 /// Reads a grant. It depends on the bytes, the surfaces and the policy alone, so that the answer may be kept by blob.
 pub fn parse(bytes: &[u8], targets: &Targets, policy: &Policy) -> Parsed {
     if bytes.len() > LONGEST {
-        return whole(format!("the file has {} bytes; a grant has at most 64 KiB", bytes.len()), "split it into several grants");
+        return whole(
+            format!("the file has {} bytes; a grant has at most 64 KiB", bytes.len()),
+            "split it into several grants",
+        );
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -70,7 +73,8 @@ fn refuse_hidden(text: &str, examiner: &mut Examiner<'_>) {
     for (index, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if let Some((column, c)) = line.chars().enumerate().find(|(_, c)| hidden(*c) && *c != '\t') {
-            let (line, column) = (u32::try_from(index + 1).unwrap_or(u32::MAX), u32::try_from(column + 1).unwrap_or(u32::MAX));
+            let (line, column) =
+                (u32::try_from(index + 1).unwrap_or(u32::MAX), u32::try_from(column + 1).unwrap_or(u32::MAX));
             examiner.error_at(line, column, format!("an invisible character, U+{:04X}", u32::from(c)), "take it out");
         }
     }
@@ -83,10 +87,18 @@ fn document(node: &Node, examiner: &mut Examiner<'_>, targets: &Targets, policy:
         if KEYS.contains(&name) {
             at.insert(name, value);
         } else {
-            examiner.error(key, format!("unknown key `{}`", printable(name)), format!("a grant has {}", KEYS.join(", ")));
+            examiner.error(
+                key,
+                format!("unknown key `{}`", printable(name)),
+                format!("a grant has {}", KEYS.join(", ")),
+            );
         }
     }
-    for (name, example) in [("requester", "requester: jdoe@corp.example"), ("purpose", "purpose: \"INC-4312: …\""), ("access", "access: [ … ]")] {
+    for (name, example) in [
+        ("requester", "requester: jdoe@corp.example"),
+        ("purpose", "purpose: \"INC-4312: …\""),
+        ("access", "access: [ … ]"),
+    ] {
         if !at.contains_key(name) {
             examiner.error(node, format!("`{name}` is missing"), format!("add `{example}`"));
         }
@@ -100,13 +112,21 @@ fn document(node: &Node, examiner: &mut Examiner<'_>, targets: &Targets, policy:
     if let (Some(node), Some(ttl)) = (at.get("ttl"), ttl)
         && ttl > longest
     {
-        examiner.error(node, format!("`ttl: {ttl}` is beyond `max_duration`, {longest}"), format!("ask for {longest} at most"));
+        examiner.error(
+            node,
+            format!("`ttl: {ttl}` is beyond `max_duration`, {longest}"),
+            format!("ask for {longest} at most"),
+        );
     }
     if let (Some(node), Some(from), Some(until)) = (at.get("until"), from, until) {
         if until <= from {
             examiner.error(node, "the end is not after the start", "write an `until` after `from`");
         } else if until > longest.after(from) {
-            examiner.error(node, format!("from `from` to `until` is beyond `max_duration`, {longest}"), "bring them closer");
+            examiner.error(
+                node,
+                format!("from `from` to `until` is beyond `max_duration`, {longest}"),
+                "bring them closer",
+            );
         }
     }
     let access = at.get("access").map(|node| asks(node, examiner, targets, policy)).unwrap_or_default();
@@ -142,12 +162,20 @@ fn asks(node: &Node, examiner: &mut Examiner<'_>, targets: &Targets, policy: &Po
     for item in list {
         let Some(entries) = examiner.entries("an entry of `access`", item) else { continue };
         let [(surface, key, value)] = entries[..] else {
-            examiner.error(item, "an entry of `access` has exactly one key, the surface", "begin each entry with a `- ` of its own");
+            examiner.error(
+                item,
+                "an entry of `access` has exactly one key, the surface",
+                "begin each entry with a `- ` of its own",
+            );
             continue;
         };
         let Some(target) = targets.get(surface) else {
             let known: Vec<_> = targets.keys().copied().collect();
-            examiner.error(key, format!("unknown surface `{}`", printable(surface)), format!("write one of {}", known.join(", ")));
+            examiner.error(
+                key,
+                format!("unknown surface `{}`", printable(surface)),
+                format!("write one of {}", known.join(", ")),
+            );
             continue;
         };
         if let Some(ask) = ask(target.as_ref(), key, value, examiner, policy) {
@@ -171,7 +199,11 @@ fn ask(target: &dyn Target, key: &Node, node: &Node, examiner: &mut Examiner<'_>
             }
             None => {
                 let known: Vec<_> = target.fields().iter().map(|field| field.name).collect();
-                examiner.error(key, format!("unknown key `{}`", printable(name)), format!("{} has {}", target.surface(), known.join(", ")));
+                examiner.error(
+                    key,
+                    format!("unknown key `{}`", printable(name)),
+                    format!("{} has {}", target.surface(), known.join(", ")),
+                );
             }
         }
     }
@@ -222,7 +254,11 @@ fn missing(target: &dyn Target, key: &Node, nodes: &BTreeMap<&'static str, &Node
     for field in target.fields() {
         match field.need {
             Need::Always if !nodes.contains_key(field.name) => {
-                examiner.error(key, format!("`{}` is missing", field.name), format!("add `{}: {}`", field.name, field.example));
+                examiner.error(
+                    key,
+                    format!("`{}` is missing", field.name),
+                    format!("add `{}: {}`", field.name, field.example),
+                );
             }
             Need::Always => {}
             Need::OneOf(group) => groups.entry(group).or_default().push(field.name),
@@ -232,7 +268,11 @@ fn missing(target: &dyn Target, key: &Node, nodes: &BTreeMap<&'static str, &Node
         let given = names.iter().filter(|name| nodes.contains_key(*name)).count();
         if given != 1 {
             let all = names.join("`, `");
-            let message = if given == 0 { format!("one of `{all}` is missing") } else { format!("only one of `{all}` may be given") };
+            let message = if given == 0 {
+                format!("one of `{all}` is missing")
+            } else {
+                format!("only one of `{all}` may be given")
+            };
             examiner.error(key, message, "write exactly one of them");
         }
     }
@@ -253,16 +293,25 @@ fn account(node: &Node, examiner: &mut Examiner<'_>, policy: &Policy) -> Option<
     };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if word.is_empty() || word.len() > 64 || !word.bytes().all(plain) {
-        examiner.error(node, format!("`{}` is no account", printable(word)), "write a name from `accounts:` in the configuration, or 12 digits in quotes");
+        examiner.error(
+            node,
+            format!("`{}` is no account", printable(word)),
+            "write a name from `accounts:` in the configuration, or 12 digits in quotes",
+        );
         return None;
     }
     let Some(accounts) = &policy.accounts else { return Some(Given::One(word.into())) };
-    let found = accounts.get(word).or_else(|| accounts.values().find(|account| twelve_digits(word) && &*account.id == word));
+    let found =
+        accounts.get(word).or_else(|| accounts.values().find(|account| twelve_digits(word) && &*account.id == word));
     match found {
         Some(account) => Some(Given::One(account.id.clone())),
         None => {
             let known: Vec<_> = accounts.keys().map(|name| &**name).collect();
-            examiner.error(node, format!("unknown account `{word}`"), format!("the configuration has {}", known.join(", ")));
+            examiner.error(
+                node,
+                format!("unknown account `{word}`"),
+                format!("the configuration has {}", known.join(", ")),
+            );
             None
         }
     }
@@ -284,7 +333,11 @@ fn region(node: &Node, account: Option<&&Node>, examiner: &mut Examiner<'_>, pol
         && !account.regions.iter().any(|region| &**region == word)
     {
         let known: Vec<_> = account.regions.iter().map(|name| &**name).collect();
-        let help = if known.is_empty() { "the configuration lists none".into() } else { format!("the configuration lists {}", known.join(", ")) };
+        let help = if known.is_empty() {
+            "the configuration lists none".into()
+        } else {
+            format!("the configuration lists {}", known.join(", "))
+        };
         examiner.error(node, format!("region `{word}` is not one of this account's"), help);
         return None;
     }
@@ -296,7 +349,11 @@ fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
     let before = examiner.findings.len();
     let entries = examiner.entries(&format!("`{name}`"), node)?;
     if entries.is_empty() {
-        examiner.error(node, format!("`{name}` is empty: that would be every host"), "write at least one tag, such as { AccessGroup: JITAdmins }");
+        examiner.error(
+            node,
+            format!("`{name}` is empty: that would be every host"),
+            "write at least one tag, such as { AccessGroup: JITAdmins }",
+        );
     }
     let mut tags = BTreeMap::new();
     for (key, key_node, value) in entries {
@@ -327,7 +384,8 @@ fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
 fn tag(word: &str, longest: usize, what: &str, node: &Node, examiner: &mut Examiner<'_>) {
     let plain = |c: char| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c);
     if word.is_empty() || word.len() > longest || word.trim() != word || !word.chars().all(plain) {
-        let help = format!("1 to {longest} of letters, digits, blanks within and _ . : / = + - @; wildcards do not select");
+        let help =
+            format!("1 to {longest} of letters, digits, blanks within and _ . : / = + - @; wildcards do not select");
         examiner.error(node, format!("`{}` is not {what}", printable(word)), help);
     }
 }

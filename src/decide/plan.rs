@@ -63,7 +63,8 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
     }
     let shorter = |step: &Step| {
-        step.verb == Verb::Revoke || ledger.owned.get(&step.binding).is_some_and(|owned| step.verb == Verb::Renew && step.until < owned.until)
+        step.verb == Verb::Revoke
+            || ledger.owned.get(&step.binding).is_some_and(|owned| step.verb == Verb::Renew && step.until < owned.until)
     };
     // Revocations first; a renewal to an earlier end is one.
     plan.steps.sort_by(|a, b| (!shorter(a), a.verb, &a.binding).cmp(&(!shorter(b), b.verb, &b.binding)));
@@ -89,7 +90,10 @@ impl Ground<'_> {
             && attempt.next() > self.now
         {
             plan.wake = earliest(plan.wake, attempt.next());
-            return note(plan, format!("not granted yet: {} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next()));
+            return note(
+                plan,
+                format!("not granted yet: {} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next()),
+            );
         }
         match seen {
             Seen::Unread if !self.marks(binding) => plan.reads.push(binding.clone()),
@@ -126,7 +130,9 @@ impl Ground<'_> {
                 return note(plan, format!("of unknown fate: {why}"));
             }
             return match seen {
-                _ if self.marks(binding) => plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone())),
+                _ if self.marks(binding) => {
+                    plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone()))
+                }
                 Seen::Unread => plan.reads.push(binding.clone()),
                 Seen::Absent => plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone())),
                 // We took it away and saw it gone: whoever added it since, it was not us.

@@ -10,7 +10,8 @@ const MOMENT: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.
 
 /// The schema of a grant file, draft 2020-12.
 pub fn grant_schema(targets: &Targets) -> Value {
-    let moment = |about: &str| json!({ "type": "string", "format": "date-time", "pattern": MOMENT, "description": about });
+    let moment =
+        |about: &str| json!({ "type": "string", "format": "date-time", "pattern": MOMENT, "description": about });
     let entries: Map<String, Value> = targets
         .iter()
         .map(|(name, target)| {

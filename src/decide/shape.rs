@@ -18,7 +18,8 @@ impl<'t> Examiner<'t> {
 
     pub fn spot(&self, line: u32, column: u32) -> Spot {
         let text = self.lines.get(line as usize - 1).copied().unwrap_or_default();
-        let shown: Text = text.chars().take(200).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect::<String>().into();
+        let shown: Text =
+            text.chars().take(200).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect::<String>().into();
         Spot { line, column, text: shown }
     }
 
@@ -39,7 +40,9 @@ impl<'t> Examiner<'t> {
             Value::Ambiguous(other) => {
                 (format!("`{name}` holds {other} to other readers of YAML, not a word"), "put it in quotes".to_owned())
             }
-            Value::Tagged(tag) => (format!("tags (`{}`) are not allowed", printable(tag)), "write the plain value".to_owned()),
+            Value::Tagged(tag) => {
+                (format!("tags (`{}`) are not allowed", printable(tag)), "write the plain value".to_owned())
+            }
             Value::List(_) => (format!("`{name}` takes one value, not a list"), "write one value".to_owned()),
             Value::Map(_) => (format!("`{name}` takes one value, not a mapping"), "write one value".to_owned()),
         };
@@ -50,14 +53,20 @@ impl<'t> Examiner<'t> {
     /// The entries of a mapping with words for keys; findings for the keys that are none and if it is no mapping.
     pub fn entries<'n>(&mut self, what: &str, node: &'n Node) -> Option<Vec<(&'n str, &'n Node, &'n Node)>> {
         let Value::Map(map) = &node.value else {
-            self.error(node, format!("{what} is a mapping: keys, each with a value"), "look at the example in the README");
+            self.error(
+                node,
+                format!("{what} is a mapping: keys, each with a value"),
+                "look at the example in the README",
+            );
             return None;
         };
         let mut entries = Vec::new();
         for (key, value) in map {
             match &key.value {
                 Value::Word(word) => entries.push((word.as_str(), key, value)),
-                Value::Ambiguous(other) => self.error(key, format!("a key that is {other} to other readers of YAML"), "put it in quotes"),
+                Value::Ambiguous(other) => {
+                    self.error(key, format!("a key that is {other} to other readers of YAML"), "put it in quotes")
+                }
                 _ => self.error(key, "a key is one word", "look at the example in the README"),
             }
         }
@@ -69,7 +78,12 @@ impl<'t> Examiner<'t> {
         self.parsed(name, node, str::parse)
     }
 
-    pub fn parsed<T>(&mut self, name: &str, node: &Node, parse: impl Fn(&str) -> Result<T, crate::model::BadTime>) -> Option<T> {
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, crate::model::BadTime>,
+    ) -> Option<T> {
         let word = self.word(name, node)?;
         match parse(word) {
             Ok(value) => Some(value),

@@ -84,8 +84,11 @@ pub struct HeldStatus {
 
 /// What the ledger says at `now`.
 pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
-    let mut held: Vec<HeldStatus> =
-        ledger.held.iter().map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() }).collect();
+    let mut held: Vec<HeldStatus> = ledger
+        .held
+        .iter()
+        .map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() })
+        .collect();
     let mut grants = Vec::new();
     let mut access: std::collections::BTreeMap<&GrantId, Vec<Access>> = std::collections::BTreeMap::new();
     let mut owed = Vec::new();

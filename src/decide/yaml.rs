@@ -108,7 +108,10 @@ fn explain(error: &serde_saphyr::Error) -> Broken {
 
 /// Text that a terminal and a log can take: control, bidirectional and zero-width characters as escapes, at most 80 of it.
 pub fn printable(text: &str) -> String {
-    text.chars().take(80).flat_map(|c| if hidden(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .take(80)
+        .flat_map(|c| if hidden(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 /// Characters that do not show, or that change what others look like.
@@ -225,7 +228,9 @@ fn ambiguous(word: &str) -> Option<&'static str> {
     }
     let digits = lower.trim_start_matches(['+', '-']);
     let radix = ["0x", "0o", "0b"].iter().any(|prefix| {
-        digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_'))
+        digits
+            .strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_'))
     });
     let decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.contains(|c: char| c.is_ascii_digit())
@@ -252,12 +257,29 @@ mod tests {
 
     #[test]
     fn plain_words_that_others_read_differently_are_ambiguous() {
-        for word in ["no", "Yes", "on", "true", "~", "null", "0x10", "1_000", "12", "1.5", "1e3", "12:30:00", "0o17", "-1", ".inf", "007"] {
-            assert!(words(&format!("a: {word}")).starts_with("Ambiguous") || words(&format!("a: {word}")) == "Nothing", "{word}");
+        for word in [
+            "no", "Yes", "on", "true", "~", "null", "0x10", "1_000", "12", "1.5", "1e3", "12:30:00", "0o17", "-1",
+            ".inf", "007",
+        ] {
+            assert!(
+                words(&format!("a: {word}")).starts_with("Ambiguous") || words(&format!("a: {word}")) == "Nothing",
+                "{word}"
+            );
             assert!(words(&format!("a: '{word}'")).starts_with("Word"), "'{word}'");
             assert!(words(&format!("a: \"{word}\"")).starts_with("Word"), "\"{word}\"");
         }
-        for word in ["8h", "2d", "jdoe", "2026-11-21T02:00:00Z", "2026-11-20-jdoe", "north", "i-0abc", "CORP\\jdoe", "e3", "1password"] {
+        for word in [
+            "8h",
+            "2d",
+            "jdoe",
+            "2026-11-21T02:00:00Z",
+            "2026-11-20-jdoe",
+            "north",
+            "i-0abc",
+            "CORP\\jdoe",
+            "e3",
+            "1password",
+        ] {
             assert!(words(&format!("a: {word}")).starts_with("Word"), "{word}");
         }
     }
@@ -282,7 +304,10 @@ mod tests {
     #[test]
     fn any_64_kib_are_answered() {
         let size = 64 * 1024;
-        for unit in ["[", "{a: ", "- ", "? ", "a: ", "\"", "'", "&a ", "*a ", "! ", "a: [", "a:\n ", "#", "|\n ", "-\n", "\t", "é", "a: b\n", "- a\n", "x ", "[a,", "%", "---\n", "\\", ",", "}"] {
+        for unit in [
+            "[", "{a: ", "- ", "? ", "a: ", "\"", "'", "&a ", "*a ", "! ", "a: [", "a:\n ", "#", "|\n ", "-\n", "\t",
+            "é", "a: b\n", "- a\n", "x ", "[a,", "%", "---\n", "\\", ",", "}",
+        ] {
             let text = unit.repeat(size / unit.len());
             // How long each takes is measured in benches/.
             let _ = read(&text);

@@ -56,7 +56,10 @@ impl Executor {
             match self.writers.keys().copied().find(|surface| *surface == &*step.binding.surface) {
                 Some(surface) => by_surface.entry(surface).or_default().push(step),
                 None => {
-                    let trouble = Trouble::new(TroubleKind::Broken, format!("no surface `{}` in this build", step.binding.surface));
+                    let trouble = Trouble::new(
+                        TroubleKind::Broken,
+                        format!("no surface `{}` in this build", step.binding.surface),
+                    );
                     let event = Event::Done { intent: step.intent, fate: Fate::Failed(trouble), at: now };
                     let _ = cycle.sender().send(Happening::Told(event));
                 }

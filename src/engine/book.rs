@@ -48,7 +48,10 @@ impl Book {
 
     /// Why nothing may be granted: the journal cannot be written, or only the reserve is left for it.
     pub fn fault(&self) -> Option<String> {
-        let broken = self.fault.as_ref().map(|fault| format!("the journal cannot be written since {}: {}", fault.since, fault.why));
+        let broken = self
+            .fault
+            .as_ref()
+            .map(|fault| format!("the journal cannot be written since {}: {}", fault.since, fault.why));
         broken.or_else(|| self.starved.map(|_| "the disk is full: what is left is kept for revocations".into()))
     }
 
@@ -159,7 +162,8 @@ impl Book {
     }
 
     fn renumber(&self, mut record: Record) -> Record {
-        if let Record::Fate { intent, .. } | Record::Sent { intent, .. } | Record::Dispute { intent, .. } = &mut record {
+        if let Record::Fate { intent, .. } | Record::Sent { intent, .. } | Record::Dispute { intent, .. } = &mut record
+        {
             *intent = self.number(*intent);
         }
         record
@@ -176,7 +180,12 @@ impl Book {
     fn fail(&mut self, now: Timestamp, error: &JournalError) {
         tracing::error!(error = %error, "the journal cannot be written: grants stop, revocations go on");
         let again = REST.before(now);
-        self.fault = Some(Fault { why: error.to_string(), since: now, tried: if self.starved.is_some() { now } else { again }, owed: Vec::new() });
+        self.fault = Some(Fault {
+            why: error.to_string(),
+            since: now,
+            tried: if self.starved.is_some() { now } else { again },
+            owed: Vec::new(),
+        });
         // Room for what must be recorded, if it is room that lacks; tried at once.
         if !self.journal.reserve(false) {
             self.starved = Some(now);

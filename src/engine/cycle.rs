@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, Targets, admit, close, desire, earliest, plan},
     model::{
-        Binding, Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight, Source,
-        SourceError, Span, Survey,
+        Binding, Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight,
+        Source, SourceError, Span, Survey,
     },
 };
 
@@ -172,7 +172,8 @@ impl Cycle {
     pub fn sweep(&mut self) {
         let now = self.now();
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &self.parts.policy, now);
-        let bindings: BTreeSet<Binding> = wanted.bindings.into_keys().chain(self.ledger().owned.keys().cloned()).collect();
+        let bindings: BTreeSet<Binding> =
+            wanted.bindings.into_keys().chain(self.ledger().owned.keys().cloned()).collect();
         self.read(wanted.selectors, bindings);
     }
 
@@ -294,7 +295,8 @@ impl Cycle {
                 _ => None,
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
-            let (ends, rest): (Vec<_>, Vec<_>) = admission.records.into_iter().partition(|record| matches!(record, Record::Withdraw { .. }));
+            let (ends, rest): (Vec<_>, Vec<_>) =
+                admission.records.into_iter().partition(|record| matches!(record, Record::Withdraw { .. }));
             self.book.write_anyway(now, ends);
             if distrust.is_none() && self.book.write(now, rest).is_some() {
                 self.fresh.extend(news);
@@ -346,7 +348,8 @@ impl Cycle {
     /// Our clock lies behind the journal's: an end reckoned from now would lie too late.
     fn distrust(&self) -> Option<String> {
         let (now, latest) = (self.parts.clock.now(), self.ledger().clock?);
-        (now < TOLERANCE.before(latest)).then(|| format!("the clock says {now}, and the journal has lines of {latest}: set the clock"))
+        (now < TOLERANCE.before(latest))
+            .then(|| format!("the clock says {now}, and the journal has lines of {latest}: set the clock"))
     }
 
     fn standstill(&self) -> Option<String> {

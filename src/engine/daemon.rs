@@ -128,7 +128,10 @@ impl Daemon {
             }
         };
         if tokio::time::timeout(FAREWELL, wait).await.is_err() {
-            tracing::warn!(calls = self.executor.pending().len(), "stopped with calls under way: the next start resolves them");
+            tracing::warn!(
+                calls = self.executor.pending().len(),
+                "stopped with calls under way: the next start resolves them"
+            );
         }
     }
 

@@ -83,15 +83,19 @@ impl Librarian {
                 fitting.push(entry);
             }
         }
-        let unread: BTreeSet<Oid> =
-            fitting.iter().filter(|entry| !self.blobs.contains_key(&entry.blob)).map(|entry| entry.blob.clone()).collect();
+        let unread: BTreeSet<Oid> = fitting
+            .iter()
+            .filter(|entry| !self.blobs.contains_key(&entry.blob))
+            .map(|entry| entry.blob.clone())
+            .collect();
         let unread: Vec<Oid> = unread.into_iter().collect();
         for (oid, bytes) in unread.iter().zip(source.blobs(&unread).await?) {
             let parsed = parse(&bytes, targets, policy);
             let page = Page { grant: parsed.grant.map(Arc::new), findings: parsed.findings };
             self.blobs.insert(oid.clone(), Arc::new(page));
         }
-        let touched: BTreeSet<&Text> = log.changes.iter().flat_map(|change| change.files.iter().map(|(path, _)| path)).collect();
+        let touched: BTreeSet<&Text> =
+            log.changes.iter().flat_map(|change| change.files.iter().map(|(path, _)| path)).collect();
         let mut filed = Vec::new();
         let mut lost = false;
         for entry in fitting {
@@ -105,7 +109,11 @@ impl Librarian {
             if over && !touched.contains(&entry.path) {
                 continue;
             }
-            let accepted = known.accepted.get(&entry.path).filter(|(blob, _)| *blob == entry.blob).map(|(_, origin)| origin.clone());
+            let accepted = known
+                .accepted
+                .get(&entry.path)
+                .filter(|(blob, _)| *blob == entry.blob)
+                .map(|(_, origin)| origin.clone());
             let origin = accepted.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
             lost |= origin.is_none();
             filed.push((entry, grant.clone(), origin, over));
@@ -129,7 +137,14 @@ impl Librarian {
         self.blobs.retain(|blob, _| present.contains(blob));
         self.origins.retain(|(_, blob), _| present.contains(blob));
         findings.sort();
-        Ok(Intake { head: head.clone(), descends: log.descends, refused: tree.refused, files, findings, changes: log.changes })
+        Ok(Intake {
+            head: head.clone(),
+            descends: log.descends,
+            refused: tree.refused,
+            files,
+            findings,
+            changes: log.changes,
+        })
     }
 
     fn learn(&mut self, changes: &[Change]) {

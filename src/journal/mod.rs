@@ -11,7 +11,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use memory::MemoryJournal;
 pub use file::FileJournal;
 pub use line::Head;
+pub use memory::MemoryJournal;
 pub use read::{Verdict, read, scan, verify};

@@ -43,7 +43,11 @@ fn modules_use_only_what_the_import_rule_allows() {
     for (module, may) in allowed {
         let path = root().join("src").join(module);
         let mut files = Vec::new();
-        if path.is_dir() { sources(&path, &mut files) } else { files.push(path) }
+        if path.is_dir() {
+            sources(&path, &mut files)
+        } else {
+            files.push(path)
+        }
         for file in files.iter().filter(|file| !file.to_string_lossy().contains("tests")) {
             read += 1;
             let text = fs::read_to_string(file).unwrap().replace(['\n', ' '], "");
@@ -66,7 +70,8 @@ fn no_file_is_too_long() {
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);
     let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
-    let long: Vec<_> = files.iter().filter(|path| !path.to_string_lossy().contains("tests") && lines(path) > 400).collect();
+    let long: Vec<_> =
+        files.iter().filter(|path| !path.to_string_lossy().contains("tests") && lines(path) > 400).collect();
     assert!(long.is_empty(), "over 400 lines: {long:?}");
 }
 
@@ -76,7 +81,10 @@ fn schemas_are_fresh() {
         let (code, printed) = grantd(&["schema", kind]);
         assert_eq!(code, 0);
         let kept = fs::read_to_string(root().join(format!("schemas/{kind}.schema.json"))).unwrap_or_default();
-        assert!(kept == printed, "schemas/{kind}.schema.json is old: `grantd schema {kind} > schemas/{kind}.schema.json`");
+        assert!(
+            kept == printed,
+            "schemas/{kind}.schema.json is old: `grantd schema {kind} > schemas/{kind}.schema.json`"
+        );
     }
 }
 
@@ -98,7 +106,18 @@ fn examples_are_clean_and_cover_every_surface() {
 
 #[test]
 fn help_begins_with_an_imperative_and_shows_examples() {
-    for verb in [&["lint"][..], &["plan"], &["apply"], &["init"], &["run"], &["status"], &["history"], &["audit", "verify"], &["schema"], &["demo"]] {
+    for verb in [
+        &["lint"][..],
+        &["plan"],
+        &["apply"],
+        &["init"],
+        &["run"],
+        &["status"],
+        &["history"],
+        &["audit", "verify"],
+        &["schema"],
+        &["demo"],
+    ] {
         let (code, help) = grantd(&[verb, &["--help"]].concat());
         assert_eq!(code, 0, "{verb:?}");
         let first = help.split_whitespace().next().unwrap();
@@ -112,7 +131,10 @@ fn help_begins_with_an_imperative_and_shows_examples() {
 
 #[test]
 fn the_unit_is_hardened() {
-    let output = Command::new("systemd-analyze").args(["security", "--offline=true", "systemd/grantd.service"]).current_dir(root()).output();
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "systemd/grantd.service"])
+        .current_dir(root())
+        .output();
     let output = output.expect("systemd-analyze is missing: scripts/test installs it");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{text}"));

@@ -210,7 +210,15 @@ impl Stage {
             ["lint"] | ["findings"] => return self.findings(),
             ["release"] => {
                 let daemon = self.sim.daemon.as_mut().unwrap();
-                let held: Vec<_> = self.sim.outlook.plan.held.iter().filter(|held| held.until.is_some()).map(|held| held.grant.clone()).collect();
+                let held: Vec<_> = self
+                    .sim
+                    .outlook
+                    .plan
+                    .held
+                    .iter()
+                    .filter(|held| held.until.is_some())
+                    .map(|held| held.grant.clone())
+                    .collect();
                 assert!(daemon.cycle.release(held, "reviewed"));
                 self.sim.work().await;
             }
@@ -234,21 +242,30 @@ impl Stage {
             ["many", count] => {
                 for n in 0..count.parse::<u32>().unwrap() {
                     let user = if n % 2 == 0 { "jdoe" } else { "maria" };
-                    let text = format!("requester: {user}@corp.example\npurpose: on call\nttl: 8h\naccess:\n  - windows-admin: {{ user: 'CORP\\{user}', account: prod, region: us-east-1, instances: {{ AccessGroup: JITAdmins }} }}\n");
+                    let text = format!(
+                        "requester: {user}@corp.example\npurpose: on call\nttl: 8h\naccess:\n  - windows-admin: {{ user: 'CORP\\{user}', account: prod, region: us-east-1, instances: {{ AccessGroup: JITAdmins }} }}\n"
+                    );
                     repo.write(&format!("many/many-{n:02}.yaml"), &text);
                 }
             }
             ["delete", names @ ..] => {
                 for name in names {
                     let path = repo.path.join("grants").join(name);
-                    if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path.with_extension("yaml")).unwrap() }
+                    if path.is_dir() {
+                        fs::remove_dir_all(path).unwrap()
+                    } else {
+                        fs::remove_file(path.with_extension("yaml")).unwrap()
+                    }
                 }
             }
             ["move", from, to] => {
                 fs::create_dir_all(repo.path.join("grants").join(to).parent().unwrap()).unwrap();
                 repo.git(at, &["mv", &format!("grants/{from}.yaml"), &format!("grants/{to}.yaml")]);
             }
-            ["symlink", name] => std::os::unix::fs::symlink("/etc/passwd", repo.path.join("grants").join(format!("{name}.yaml"))).unwrap(),
+            ["symlink", name] => {
+                std::os::unix::fs::symlink("/etc/passwd", repo.path.join("grants").join(format!("{name}.yaml")))
+                    .unwrap()
+            }
             ["revert"] => {
                 repo.git(at, &["revert", "--no-edit", "HEAD"]);
                 return;
@@ -285,7 +302,10 @@ impl Stage {
         let lines = self.sim.lines();
         let mut out = String::new();
         for line in lines.iter().skip(self.told) {
-            if matches!(line.record, Record::Intend { .. } | Record::Sent { .. } | Record::Start { .. } | Record::Head { .. }) {
+            if matches!(
+                line.record,
+                Record::Intend { .. } | Record::Sent { .. } | Record::Start { .. } | Record::Head { .. }
+            ) {
                 continue;
             }
             let text = plain(&history_text(line));

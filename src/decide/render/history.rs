@@ -53,16 +53,22 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Amend { grant, commit, author, until, .. } => {
             (format!("amend {grant} until {until}, {} by {author}", commit.short()), CHANGE)
         }
-        Record::Shorten { grant, until } => (format!("shorten {grant} until {until}: the configuration allows no more"), CHANGE),
+        Record::Shorten { grant, until } => {
+            (format!("shorten {grant} until {until}: the configuration allows no more"), CHANGE)
+        }
         Record::Hold { grant, reason, .. } => (format!("hold {grant}: {reason}"), WARNING),
         Record::Withdraw { grant, commit, author, effective } => {
             (format!("withdraw {grant} at {effective}, {} by {author}", commit.short()), CHANGE)
         }
         Record::Restore { grant, commit } => (format!("restore {grant}, {}", commit.short()), CHANGE),
-        Record::Release { grants, digest } => (format!("release {} withdrawals, digest {digest}", grants.len()), WARNING),
+        Record::Release { grants, digest } => {
+            (format!("release {} withdrawals, digest {digest}", grants.len()), WARNING)
+        }
         Record::Finish { grant, cause } => (format!("finish {grant}: {cause}"), CHANGE),
         Record::Join { binding, .. } => (format!("join {binding}"), QUIET),
-        Record::Intend { verb, binding, cause, until, .. } => (format!("intend {verb} {binding} until {until}, {cause}"), QUIET),
+        Record::Intend { verb, binding, cause, until, .. } => {
+            (format!("intend {verb} {binding} until {until}, {cause}"), QUIET)
+        }
         Record::Sent { binding, request, .. } => (format!("sent {request} for {binding}"), QUIET),
         Record::Fate { verb, binding, fate, .. } => match fate {
             Fate::Done => (format!("{verb} done {binding}"), GOOD),

@@ -116,7 +116,8 @@ pub fn plan_markdown(shown: &Shown<'_>) -> String {
     if !plan.steps.is_empty() {
         text.push_str("| | access | why |\n|---|---|---|\n");
         for step in &plan.steps {
-            let _ = writeln!(text, "| **{}** | {} | {} |", step.verb, code(&step.binding.to_string()), cell(&reason(step)));
+            let _ =
+                writeln!(text, "| **{}** | {} | {} |", step.verb, code(&step.binding.to_string()), cell(&reason(step)));
         }
         text.push('\n');
     }

@@ -7,14 +7,20 @@ use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, paint};
 /// For a terminal.
 pub fn status_text(status: &Status) -> String {
     let Status { at, head, latest: _, freeze, grants, owed, waiting, held, standing } = status;
-    let head = head.as_ref().map_or("no revision accepted".to_owned(), |head| format!("revision {}", head.get(..10).unwrap_or(head)));
+    let head = head
+        .as_ref()
+        .map_or("no revision accepted".to_owned(), |head| format!("revision {}", head.get(..10).unwrap_or(head)));
     let mut text = format!("{} {head}, {at}\n", paint(HEAD, "status"));
     if let Some(freeze) = freeze {
         let _ = writeln!(text, "{} granting is frozen since {}: {}", paint(WARNING, "!"), freeze.since, freeze.reason);
     }
     for GrantStatus { id, requester, purpose, path: _, commit: _, start, until, state, access } in grants {
         let style = if *state == "live" { GOOD } else { CHANGE };
-        let when = if *state == "waiting for its start" { format!("from {start} until {until}") } else { format!("until {until}") };
+        let when = if *state == "waiting for its start" {
+            format!("from {start} until {until}")
+        } else {
+            format!("until {until}")
+        };
         let _ = writeln!(text, "{} {} {when}", paint(HEAD, id), paint(style, state));
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{requester}: {purpose}")));
         for Access { binding, state, until: _, trouble } in access {
@@ -46,6 +52,12 @@ pub fn status_text(status: &Status) -> String {
     }
     let live: usize = grants.iter().map(|grant| grant.access.len()).sum();
     let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
-    let _ = writeln!(text, "{} grants, {live} accesses, {} ending, {overdue} overdue, {} held", grants.len(), owed.len() - overdue, held.len());
+    let _ = writeln!(
+        text,
+        "{} grants, {live} accesses, {} ending, {overdue} overdue, {} held",
+        grants.len(),
+        owed.len() - overdue,
+        held.len()
+    );
     text
 }

@@ -34,6 +34,7 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"thaw","commit":"c0"}"#.into(),
         format!(r#"{{"kind":"accept","grant":"oncall-1",{TERMS},{accept}}}"#),
         format!(r#"{{"kind":"amend","grant":"oncall-1",{TERMS}}}"#),
+        r#"{"kind":"shorten","grant":"oncall-1","until":"2026-11-20T17:00:00Z"}"#.into(),
         r#"{"kind":"hold","grant":"oncall-1","path":"p","blob":"b0","commit":"c0","author":"A",
             "committed":"2026-11-20T17:00:00Z","reason":"stale"}"#
             .into(),
@@ -64,18 +65,20 @@ fn samples() -> Vec<Record> {
 /// A ledger in which nothing is empty.
 fn ledger() -> String {
     let owned = format!(
-        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["a0"]}},"stamp":{{{STAMP}"}},"confirmed":true,
-            "drifted":false,"before":"absent","open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
+        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["a0"]}},"stamp":{{{STAMP}"}},"landed":"yes",
+            "disputed":false,"drifted":false,"before":"absent","open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
             "asked":"2026-11-20T16:00:00Z","request":null}},"wrote":null,"revoked":false,
             "attempt":{{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{{"kind":"denied","detail":"no"}}}}}}"#
     );
+    // A ledger names its asks; a line lists them.
+    let terms = TERMS.replace(r#""asks":["#, r#""asks":{"a0":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
     let binding = BINDING.strip_prefix(r#""binding":"#).unwrap();
     format!(
         r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x"}},
-            "clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{TERMS},"requester":"R","from":null,
+            "clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{terms},"requester":"R","from":null,
             "start":"2026-11-20T09:00:00Z","ceiling":"2026-11-21T09:00:00Z","state":{{"withdrawn":{{
             "effective":"2026-11-20T17:00:00Z","commit":"c2","author":"A"}}}}}}}},
-            "used":{{"old-one":"2026-11-01T00:00:00Z"}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
+            "used":{{"old-one":["2026-11-01T00:00:00Z","expired"]}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
             "held":{{"late":["b1","stale"]}},"owned":[[{binding},{owned}]],
             "standing":[[{binding},"2026-11-20T17:00:00Z"]],
             "refused":[[{binding},{{"count":1,"last":"2026-11-20T17:00:00Z",

@@ -59,7 +59,8 @@ fn without_a_journal_only_plan_answers() {
     for arguments in [&["run"][..], &["apply"], &["status"], &["history"], &["audit", "verify"]] {
         let done = site.run(arguments);
         assert_eq!(done.code, 1, "{arguments:?}: {done}");
-        let both = done.err.contains("a new installation begins with `grantd init`") && done.err.contains("if there was one and it is lost");
+        let both = done.err.contains("a new installation begins with `grantd init`")
+            && done.err.contains("if there was one and it is lost");
         assert!(both, "{arguments:?} does not say which of two it needs: {done}");
     }
     let plan = site.run(&["plan"]);
