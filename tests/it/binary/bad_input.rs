@@ -1,6 +1,6 @@
 //! What a requester may get wrong, each through the built `lint` and the built `apply`.
 
-use std::{fmt::Write as _, fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use super::{HOST, Site, grant, until};
 
@@ -46,18 +46,43 @@ fn cases() -> Vec<Case> {
     let name = "1 to 64 of letters, digits";
     let invisible = "an invisible character, U+";
     let mut cases = vec![
-        add("unknown-key", "tll: 8h\n", "tll", "unknown key `tll`", "a grant has requester, purpose, ttl, until, from, access"),
+        add(
+            "unknown-key",
+            "tll: 8h\n",
+            "tll",
+            "unknown key `tll`",
+            "a grant has requester, purpose, ttl, until, from, access",
+        ),
         edit("unknown-key-below", "group: Au", "grupe: Au", "grupe", "unknown key `grupe`", "iam-group has account, "),
-        add("duplicate-key", "ttl: 4h\n", "ttl: 4h", "the key `ttl` stands here for the second time", "keep one of them"),
+        add(
+            "duplicate-key",
+            "ttl: 4h\n",
+            "ttl: 4h",
+            "the key `ttl` stands here for the second time",
+            "keep one of them",
+        ),
         edit("plain-no", "jdoe@corp.example", "no", "no\n", "`requester` holds a boolean", quotes),
         edit("plain-hex", "\"INC-4312: checkout\"", "0x10", "0x10", "`purpose` holds a number", quotes),
         edit("plain-underscore", "user: jdoe", "user: 1_000", "1_000", "`user` holds a number", quotes),
         edit("anchor", "jdoe@", "&me jdoe@", "jdoe@", "anchors (`&name`) are not allowed", "write the value out"),
-        edit("alias", "\"INC-4312: checkout\"", "*me", "*me", "aliases (`*name`) are not allowed", "write the value out"),
+        edit(
+            "alias",
+            "\"INC-4312: checkout\"",
+            "*me",
+            "*me",
+            "aliases (`*name`) are not allowed",
+            "write the value out",
+        ),
         add("merge-key", "<<: { ttl: 4h }\n", "<<", "merge keys (`<<`) are not allowed", "write the keys out"),
         edit("tag", "jdoe@", "!x jdoe@", "jdoe@", "tags (`!name`) are not allowed", "write the plain value"),
         edit("tag-str", "jdoe@", "!!str jdoe@", "jdoe@", "tags (`!!str`) are not allowed", "write the plain value"),
-        add("second-document", "---\nrequester: mallory\n", "---", "a grant file holds one document", "a file of its own"),
+        add(
+            "second-document",
+            "---\nrequester: mallory\n",
+            "---",
+            "a grant file holds one document",
+            "a file of its own",
+        ),
         edit("lenient-length", "8h", "in 3 dayz", "in 3", "`ttl: in 3 dayz` cannot be read", length),
         edit("lenient-blank", "8h", "8 h", "8 h", "`ttl: 8 h` cannot be read", length),
         edit("lenient-time", "ttl: 8h", "until: tomorrow", "tomorrow", "`until: tomorrow` cannot be read", "2026-11-2"),
@@ -76,22 +101,59 @@ fn cases() -> Vec<Case> {
         edit("zero-width", "user: jdoe", "user: jd\u{200b}oe", "\u{200b}", invisible, "take it out"),
         edit("nul", "user: jdoe", "user: jd\0oe", "\0", invisible, "take it out"),
         edit("quote", "user: jdoe", "user: \"j'doe\"", "\"j'doe", "`j'doe` is not an IAM name", name),
-        edit("unknown-account", "account: prod", "account: prd", "prd", "unknown account `prd`", "the configuration has prod"),
-        edit("protected-set", "iam-group: { account: prod, user: jdoe, group: Auditors }",
-            "permission-set: { account: prod, user: jdoe@corp.example, set: AdministratorAccess }", "AdministratorAccess",
-            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
-        edit("protected-policy", "iam-group: { account: prod, user: jdoe, group: Auditors }",
-            "iam-policy: { account: prod, role: OpsOnCall, policy: AdministratorAccess }", "AdministratorAccess",
-            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
-        edit("protected-arn", "iam-group: { account: prod, user: jdoe, group: Auditors }",
-            "iam-policy: { account: prod, role: OpsOnCall, policy: \"arn:aws:iam::aws:policy/AdministratorAccess\" }", "\"arn",
-            "`AdministratorAccess` is protected: no grant may give it", "`limits: protected:`"),
-        edit("missing", "ttl: 8h\naccess:\n  - iam-group: { account: prod, user: jdoe, group: Auditors }", "ttl: 8h", "requester",
-            "`access` is missing", "add `access: [ … ]`"),
+        edit(
+            "unknown-account",
+            "account: prod",
+            "account: prd",
+            "prd",
+            "unknown account `prd`",
+            "the configuration has prod",
+        ),
+        edit(
+            "protected-set",
+            "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "permission-set: { account: prod, user: jdoe@corp.example, set: AdministratorAccess }",
+            "AdministratorAccess",
+            "`AdministratorAccess` is protected: no grant may give it",
+            "`limits: protected:`",
+        ),
+        edit(
+            "protected-policy",
+            "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "iam-policy: { account: prod, role: OpsOnCall, policy: AdministratorAccess }",
+            "AdministratorAccess",
+            "`AdministratorAccess` is protected: no grant may give it",
+            "`limits: protected:`",
+        ),
+        edit(
+            "protected-arn",
+            "iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "iam-policy: { account: prod, role: OpsOnCall, policy: \"arn:aws:iam::aws:policy/AdministratorAccess\" }",
+            "\"arn",
+            "`AdministratorAccess` is protected: no grant may give it",
+            "`limits: protected:`",
+        ),
+        edit(
+            "missing",
+            "ttl: 8h\naccess:\n  - iam-group: { account: prod, user: jdoe, group: Auditors }",
+            "ttl: 8h",
+            "requester",
+            "`access` is missing",
+            "add `access: [ … ]`",
+        ),
         whole("brackets-80k", vec![b'['; 80 * 1024], "the file has ", "split it into several grants"),
-        whole("over-64k", format!("{GOOD}{}", "# more\n".repeat(10_000)).into_bytes(), "a grant has at most 64 KiB", "split it"),
-        whole("latin-1", GOOD.replace("checkout", "?").into_bytes().iter().map(|b| if *b == b'?' { 0xe9 } else { *b }).collect(),
-            "not UTF-8 (line 2)", "save the file as UTF-8"),
+        whole(
+            "over-64k",
+            format!("{GOOD}{}", "# more\n".repeat(10_000)).into_bytes(),
+            "a grant has at most 64 KiB",
+            "split it",
+        ),
+        whole(
+            "latin-1",
+            GOOD.replace("checkout", "?").into_bytes().iter().map(|b| if *b == b'?' { 0xe9 } else { *b }).collect(),
+            "not UTF-8 (line 2)",
+            "save the file as UTF-8",
+        ),
     ];
     let host = grant("8h", &HOST.replace("us-east-1", "eu-west-9"));
     cases.push(Case {
@@ -116,7 +178,8 @@ fn block(path: &str, case: &Case) -> String {
     let Some((line, column)) = case.place else { return format!("--> {path}\n  = ") };
     let text = String::from_utf8(case.bytes.clone()).unwrap();
     let hidden = |c: char| matches!(c, '\0' | '\u{200b}' | '\u{202e}');
-    let shown: String = text.lines().nth(line - 1).unwrap().chars().take(200).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
+    let shown: String =
+        text.lines().nth(line - 1).unwrap().chars().take(200).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
     let gutter = " ".repeat(line.to_string().len());
     format!("{gutter}--> {path}:{line}:{column}\n{gutter} |\n{line} | {shown}\n{gutter} | {}^ ", " ".repeat(column - 1))
 }
@@ -128,9 +191,14 @@ fn told(case: &Case, path: &str, text: &str, findings: &[serde_json::Value]) {
     let said = |finding: &&&serde_json::Value| {
         let has = |key: &str, part: &str| finding[key].as_str().unwrap().contains(part);
         let at = |key: &str, is: Option<usize>| finding[key].as_u64() == is.map(|is| is as u64);
-        has("message", message) && has("help", help) && at("line", place.map(|p| p.0)) && at("column", place.map(|p| p.1))
+        has("message", message)
+            && has("help", help)
+            && at("line", place.map(|p| p.0))
+            && at("column", place.map(|p| p.1))
     };
-    let Some(finding) = of.iter().find(said) else { panic!("{name}: expected {place:?} {message} ({help}) in {of:#?}") };
+    let Some(finding) = of.iter().find(said) else {
+        panic!("{name}: expected {place:?} {message} ({help}) in {of:#?}")
+    };
     assert_eq!(finding["level"], "error", "{name}");
     let block = block(path, case);
     assert!(text.contains(&block), "{name}: expected\n{block}\nin\n{text}");
@@ -193,8 +261,7 @@ fn lint_tells_all_mistakes_of_all_files_at_once() {
     said("bad/link.yaml", "a symlink: only regular files count", "put the file itself here");
     said("bad/Upper Case.yaml", "", "rename the file");
     assert!(!findings.iter().any(|finding| finding["path"] == "bad/2026-11-20-good.yaml"), "{json:#}");
-    let mut sum = String::new();
-    write!(sum, "{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]).unwrap();
+    let sum = format!("{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]);
     assert!(text.out.ends_with(&sum), "{text}\nends not with {sum}");
     assert_eq!(json["files"], cases.len() + 4);
 }
@@ -206,7 +273,9 @@ fn two_mistakes_in_one_file_are_both_told() {
     fs::write(site.path("two.yaml"), text).unwrap();
     let done = site.run(&["lint", "two.yaml"]);
     assert_eq!(done.code, 1);
-    for part in ["`ttl: 8 hours` cannot be read", "`j*` is not an IAM name", "unknown key `grupe`", "`group` is missing"] {
+    for part in
+        ["`ttl: 8 hours` cannot be read", "`j*` is not an IAM name", "unknown key `grupe`", "`group` is missing"]
+    {
         assert!(done.out.contains(part), "{part}: {done}");
     }
 }
@@ -217,7 +286,10 @@ fn a_clean_folder_exits_0_and_says_what_was_not_checked() {
     fs::write(site.path("work/grants/2026-11-20-good.yaml"), GOOD).unwrap();
     let done = site.run(&["lint", "work/grants"]);
     assert_eq!(done.code, 0, "{done}");
-    assert!(done.out.contains("1 files, 0 errors, 0 warnings (form and built-in protections; --config checks"), "{done}");
+    assert!(
+        done.out.contains("1 files, 0 errors, 0 warnings (form and built-in protections; --config checks"),
+        "{done}"
+    );
     let done = site.run(&["lint", "nowhere"]);
     assert_eq!(done.code, 1, "{done}");
     assert!(done.err.contains("nowhere cannot be read"), "{done}");
@@ -256,7 +328,9 @@ fn in_the_repository_bad_files_have_no_effect_and_the_good_one_is_granted() {
         ("grants/twins.yaml", "the id `twins` is also that of grants/team/twins.yaml"),
         ("grants/team/twins.yaml", "the id `twins` is also that of grants/twins.yaml"),
     ] {
-        let found = findings.iter().any(|finding| finding["path"] == path && finding["message"].as_str().unwrap().contains(message));
+        let found = findings
+            .iter()
+            .any(|finding| finding["path"] == path && finding["message"].as_str().unwrap().contains(message));
         assert!(found, "{path}: {message}\n{findings:#?}");
         assert!(apply.out.contains(message), "{apply}");
     }

@@ -59,7 +59,8 @@ fn without_a_journal_only_plan_answers() {
     for arguments in [&["run"][..], &["apply"], &["status"], &["history"], &["audit", "verify"]] {
         let done = site.run(arguments);
         assert_eq!(done.code, 1, "{arguments:?}: {done}");
-        let both = done.err.contains("a new installation begins with `grantd init`") && done.err.contains("if there was one and it is lost");
+        let both = done.err.contains("a new installation begins with `grantd init`")
+            && done.err.contains("if there was one and it is lost");
         assert!(both, "{arguments:?} does not say which of two it needs: {done}");
     }
     let plan = site.run(&["plan"]);
@@ -146,6 +147,15 @@ fn a_plan_of_a_revision_or_of_a_folder_shows_what_a_merge_would_do() {
     assert_eq!(site.run(&["plan"]).code, 0, "only merged files count");
     let done = site.run(&["plan", "--rev", "no-such-branch"]);
     assert_eq!(done.code, 1, "{done}");
+    // Merged: by the branch's name, by the commit and by its beginning.
+    site.git(&["checkout", "--quiet", "main"]);
+    site.push();
+    let commit = site.git(&["rev-parse", "HEAD"]);
+    for rev in ["main", "HEAD", &commit, &commit[..10]] {
+        let plan = site.run(&["plan", "--rev", rev]);
+        assert_eq!(plan.code, 2, "{rev}: {plan}");
+        assert!(plan.out.contains("1 to grant") && plan.out.contains(&commit[..10]), "{rev}: {plan}");
+    }
     assert!(!site.in_group());
 }
 

@@ -93,7 +93,10 @@ fn refused(site: &Site, what: &str) {
     for arguments in [&["audit", "verify"][..], &["run"], &["apply"]] {
         let done = site.run(arguments);
         assert_eq!(done.code, 1, "{what}: {arguments:?}: {done}");
-        assert!(done.err.contains(&place) && done.err.contains("line "), "{what}: {arguments:?} names no place: {done}");
+        assert!(
+            done.err.contains(&place) && done.err.contains("line "),
+            "{what}: {arguments:?} names no place: {done}"
+        );
     }
     let verdict = site.json(&["audit", "verify"]);
     assert_eq!(verdict["whole"], false, "{what}: {verdict}");
@@ -186,7 +189,8 @@ fn on_a_full_disk_grants_stop_and_ends_go_on() {
     let daemon = site.daemon();
     // Accepted while there is room; its start comes when there is none. Many hosts, so that their intents do not fit into
     // what is left of the segment's last page.
-    let hosts: String = (0..60).map(|n| format!("        i-000001{n:02}: {{ tags: {{ AccessGroup: Many }} }}\n")).collect();
+    let hosts: String =
+        (0..60).map(|n| format!("        i-000001{n:02}: {{ tags: {{ AccessGroup: Many }} }}\n")).collect();
     site.edit_world(|world| world.replace("      us-east-1:\n", &format!("      us-east-1:\n{hosts}")));
     let granted = || fs::read_to_string(site.path("world.yaml")).unwrap().matches("2026-11-20-jdoe-later").count();
     let from = now().checked_add(jiff::SignedDuration::from_secs(12)).unwrap();

@@ -64,7 +64,9 @@ fn slow(site: &Site, latency: &str) {
 }
 
 fn quick(site: &Site) {
-    site.edit_world(|world| world.lines().filter(|line| !line.starts_with("latency:")).map(|line| format!("{line}\n")).collect());
+    site.edit_world(|world| {
+        world.lines().filter(|line| !line.starts_with("latency:")).map(|line| format!("{line}\n")).collect()
+    });
 }
 
 #[test]
@@ -100,7 +102,9 @@ fn killed_after_the_act_and_before_its_fate_it_owns_what_it_did() {
     // The world does what it is told, and the answer is lost with the process.
     let site = Site::new();
     site.fine(&["init"]);
-    site.edit_world(|world| format!("{world}faults: [{{ surface: windows-admin, on: write, trouble: lost-reply, times: 1 }}]\n"));
+    site.edit_world(|world| {
+        format!("{world}faults: [{{ surface: windows-admin, on: write, trouble: lost-reply, times: 1 }}]\n")
+    });
     let daemon = site.daemon();
     site.merge("2026-11-20-jdoe-lost", &grant("8h", HOST));
     until("jdoe is on the host", || (site.on_host() == 1).then_some(()));

@@ -2,6 +2,8 @@
 //!
 //! Nothing here waits for a length of time; everything waits for a state, and says after [`PATIENCE`] what it waited for.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
+
 mod bad_input;
 mod commands;
 mod damage;
@@ -177,7 +179,12 @@ impl Site {
 
     /// Changes the text of the world's file; under its lock, so that a daemon beside us loses nothing.
     fn edit_world(&self, change: impl FnOnce(&str) -> String) {
-        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(self.path(".world.yaml.lock")).unwrap();
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path(".world.yaml.lock"))
+            .unwrap();
         lock.lock().unwrap();
         let text = fs::read_to_string(self.path("world.yaml")).unwrap_or_default();
         self.replace("world.yaml", &change(&text));
@@ -254,7 +261,8 @@ impl Site {
 
     /// The last segment of the journal.
     fn segment(&self) -> PathBuf {
-        let mut segments: Vec<_> = fs::read_dir(self.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut segments: Vec<_> =
+            fs::read_dir(self.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
         segments.sort();
         segments.pop().unwrap()
     }

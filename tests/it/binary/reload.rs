@@ -114,7 +114,8 @@ impl Systemd {
     /// Waits for a message that has this line; answers it.
     fn hears(&mut self, line: &str) -> String {
         loop {
-            let message = self.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never heard {line}: {:?}", self.heard));
+            let message =
+                self.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never heard {line}: {:?}", self.heard));
             self.heard.push(message.clone());
             if message.lines().any(|said| said == line) {
                 return message;
@@ -144,7 +145,10 @@ fn systemd_is_told() {
     daemon.signal(Signal::HUP);
     let reloading = systemd.hears("RELOADING=1");
     let stamp = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap_or_default();
-    assert!(stamp.parse::<u64>().is_ok_and(|stamp| stamp > 0), "Type=notify-reload needs MONOTONIC_USEC: {reloading:?}");
+    assert!(
+        stamp.parse::<u64>().is_ok_and(|stamp| stamp > 0),
+        "Type=notify-reload needs MONOTONIC_USEC: {reloading:?}"
+    );
     systemd.hears("READY=1");
     // A bad one ends in READY, too: the old one goes on.
     site.replace("grantd.yaml", "nonsense: true\n");
@@ -181,7 +185,10 @@ fn with_token(format: &str, refuse: bool) -> String {
     let credentials = site.path("credentials");
     let init = site.command(&["init"]).env("CREDENTIALS_DIRECTORY", &credentials).output().unwrap();
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-    assert!(server.authorizations.lock().unwrap().iter().any(|header| header.starts_with("Basic ")), "the token was not used");
+    assert!(
+        server.authorizations.lock().unwrap().iter().any(|header| header.starts_with("Basic ")),
+        "the token was not used"
+    );
     let mut said = format!("{}{}", String::from_utf8_lossy(&init.stdout), String::from_utf8_lossy(&init.stderr));
     let server = if refuse { Server::new(site.folder.path().to_owned(), true) } else { server };
     site.configure(&format!("  url: {}\n  token: credential:git-token\n", server.url()), "");
@@ -238,8 +245,11 @@ fn logs_are_text_or_json_and_hold_no_secret() {
 
     let text = with_token("json", false);
     secretless(&text, "the log");
-    let lines: Vec<Value> =
-        text.lines().filter(|line| line.starts_with("{\"timestamp\"")).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .filter(|line| line.starts_with("{\"timestamp\""))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let step = lines.iter().find(|line| line["message"] == "step").unwrap_or_else(|| panic!("no step: {text}"));
     assert_eq!(step["verb"], "grant");
     assert_eq!(step["level"], "INFO");

@@ -66,8 +66,18 @@ fn snap(site: &Site, name: &str, arguments: &[&str]) {
 fn help() {
     let site = Site::bare();
     let verbs: [&[&str]; 12] = [
-        &[], &["lint"], &["plan"], &["apply"], &["init"], &["run"], &["status"], &["history"], &["audit"], &["audit", "verify"],
-        &["schema"], &["demo"],
+        &[],
+        &["lint"],
+        &["plan"],
+        &["apply"],
+        &["init"],
+        &["run"],
+        &["status"],
+        &["history"],
+        &["audit"],
+        &["audit", "verify"],
+        &["schema"],
+        &["demo"],
     ];
     for verb in verbs {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grantd"));
@@ -101,7 +111,11 @@ fn the_commands_on_a_fixed_world() {
     let config = site.path("grantd.yaml").display().to_string();
     for format in ["text", "json"] {
         snap(&site, &format!("lint-{format}"), &["lint", "--format", format, "work/grants"]);
-        snap(&site, &format!("lint-configured-{format}"), &["lint", "--config", &config, "--format", format, "work/grants"]);
+        snap(
+            &site,
+            &format!("lint-configured-{format}"),
+            &["lint", "--config", &config, "--format", format, "work/grants"],
+        );
     }
     for format in ["text", "json", "markdown"] {
         snap(&site, &format!("plan-{format}"), &["plan", "--format", format]);
