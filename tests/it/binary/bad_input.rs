@@ -1,6 +1,6 @@
 //! What a requester may get wrong, each through the built `lint` and the built `apply`.
 
-use std::{fmt::Write as _, fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use super::{HOST, Site, grant, until};
 
@@ -261,8 +261,7 @@ fn lint_tells_all_mistakes_of_all_files_at_once() {
     said("bad/link.yaml", "a symlink: only regular files count", "put the file itself here");
     said("bad/Upper Case.yaml", "", "rename the file");
     assert!(!findings.iter().any(|finding| finding["path"] == "bad/2026-11-20-good.yaml"), "{json:#}");
-    let mut sum = String::new();
-    write!(sum, "{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]).unwrap();
+    let sum = format!("{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]);
     assert!(text.out.ends_with(&sum), "{text}\nends not with {sum}");
     assert_eq!(json["files"], cases.len() + 4);
 }

@@ -147,6 +147,15 @@ fn a_plan_of_a_revision_or_of_a_folder_shows_what_a_merge_would_do() {
     assert_eq!(site.run(&["plan"]).code, 0, "only merged files count");
     let done = site.run(&["plan", "--rev", "no-such-branch"]);
     assert_eq!(done.code, 1, "{done}");
+    // Merged: by the branch's name, by the commit and by its beginning.
+    site.git(&["checkout", "--quiet", "main"]);
+    site.push();
+    let commit = site.git(&["rev-parse", "HEAD"]);
+    for rev in ["main", "HEAD", &commit, &commit[..10]] {
+        let plan = site.run(&["plan", "--rev", rev]);
+        assert_eq!(plan.code, 2, "{rev}: {plan}");
+        assert!(plan.out.contains("1 to grant") && plan.out.contains(&commit[..10]), "{rev}: {plan}");
+    }
     assert!(!site.in_group());
 }
 
