@@ -1,7 +1,14 @@
 //! Everything that is tested from outside: scenarios on the world, and the built binary.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 mod binary;
+mod crash;
 mod house;
 mod scenarios;
 mod sim;

@@ -357,12 +357,12 @@ impl Stage {
     }
 }
 
-/// `09:30` or `09:30:15` of the scenario's day; `+1 09:30` is not needed so far: hours go beyond 24.
+/// `09:30` or `09:30:15` of the scenario's day; hours may go beyond 24.
 fn moment(time: &str) -> Timestamp {
     let mut parts = time.split(':').map(|part| part.parse::<i64>().unwrap());
     let (hours, minutes, seconds) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap_or(0));
     let midnight: Timestamp = format!("{DAY}T00:00:00Z").parse().unwrap();
-    Span::seconds(hours * 3600 + minutes * 60 + seconds + 0).after(midnight)
+    Span::seconds(hours * 3600 + minutes * 60 + seconds).after(midnight)
 }
 
 fn plain(text: &str) -> String {

@@ -1,7 +1,13 @@
 //! A simulation: the real engine, Git source and file journal; a world in memory, and a clock that is set by hand.
 
-use std::{path::PathBuf, process::Command, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+};
 
+use futures_util::FutureExt;
 use grantd::{
     command::setup,
     engine::{Book, Cycle, Daemon, Executor, Outlook, Parts, Pulse},
@@ -15,6 +21,9 @@ use grantd::{
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
+
+/// What a process panics with when it is to die at once.
+pub struct Death;
 
 /// A repository that people merge into.
 pub struct Repo {
@@ -63,6 +72,9 @@ impl Repo {
     }
 }
 
+/// Puts a journal that misbehaves around a journal.
+pub type Wrap = Box<dyn FnMut(Box<dyn Journal>) -> Box<dyn Journal>>;
+
 pub struct Sim {
     pub folder: TempDir,
     pub repo: Repo,
@@ -73,7 +85,7 @@ pub struct Sim {
     pub daemon: Option<Daemon>,
     pub outlook: Outlook,
     /// Wraps the journal of each new daemon, for crashes.
-    pub wrap: Box<dyn FnMut(Box<dyn Journal>) -> Box<dyn Journal>>,
+    pub wrap: Wrap,
 }
 
 impl Sim {
@@ -146,8 +158,12 @@ impl Sim {
 
     /// Lets the daemon do all that it can do now.
     pub async fn work(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
-            (self.outlook, _) = daemon.once().await;
+        let Some(daemon) = &mut self.daemon else { return };
+        match AssertUnwindSafe(daemon.once()).catch_unwind().await {
+            Ok((outlook, _)) => self.outlook = outlook,
+            // The journal of a crash test lets the process die where it stands.
+            Err(death) if death.is::<Death>() => self.daemon = None,
+            Err(panic) => resume_unwind(panic),
         }
     }
 
