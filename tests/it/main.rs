@@ -10,5 +10,6 @@
 mod binary;
 mod crash;
 mod house;
+mod property;
 mod scenarios;
 mod sim;
