@@ -86,12 +86,12 @@ pub struct Lint {
 /// are changes, 1 on errors.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd plan\n  grantd plan --rev feature/oncall --format markdown\n  grantd plan --path ./grants"
+    after_help = "Examples:\n  grantd plan\n  grantd plan --rev 3f2a91c --format markdown\n  grantd plan --path ./grants"
 )]
 pub struct Plan {
     #[command(flatten)]
     pub configured: Configured,
-    /// Plan for this commit, branch or tag of the repository, instead of the branch's head
+    /// Plan for this commit of the branch's history, instead of its head
     #[arg(long, value_name = "REV", conflicts_with = "path")]
     pub rev: Option<String>,
     /// Plan for the files in this folder, as if they were merged now

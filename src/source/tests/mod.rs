@@ -4,7 +4,6 @@ mod fetch;
 mod hostile;
 mod http;
 mod log;
-mod scale;
 mod settings;
 mod tree;
 
