@@ -360,6 +360,35 @@ impl House {
         if self.faults.0 > 0 || self.batch > 0 {
             return;
         }
+        // What live grants come to, reckoned apart from `desire`: it is there, and ends with the last of them.
+        let mut ends: BTreeMap<Binding, Timestamp> = BTreeMap::new();
+        for terms in self.ledger.grants.values().filter(|terms| terms.start <= self.now && self.now < terms.until) {
+            for ask in terms.asks.values() {
+                let who = USERS.iter().position(|user| *user == ask.word("user")).unwrap();
+                let end = ends.entry(Self::binding(who)).or_insert(terms.until);
+                *end = (*end).max(terms.until);
+            }
+        }
+        for (binding, end) in &ends {
+            let Some(owned) = self.ledger.owned.get(binding) else { continue };
+            if owned.attempt.is_none() {
+                assert_eq!(
+                    self.cloud.get(binding),
+                    Some(&true),
+                    "taken away from a live grant: {binding} at {}",
+                    self.now
+                );
+                assert_eq!(owned.until, *end, "{binding} does not end with its last grant");
+            }
+        }
+        for (binding, end) in &ends {
+            let known = [
+                self.ledger.owned.contains_key(binding),
+                self.ledger.standing.contains_key(binding),
+                self.ledger.refused.contains_key(binding),
+            ];
+            assert!(known.contains(&true), "nobody cares for {binding} until {end}");
+        }
         for (binding, ours) in &self.cloud {
             if *ours {
                 let owned = self.ledger.owned.get(binding).unwrap_or_else(|| panic!("ours and not owned: {binding}"));
