@@ -13,8 +13,8 @@ use grantd::{
     engine::{Book, Cycle, Daemon, Executor, Parts, Pulse},
     journal::FileJournal,
     model::{
-        BoxFuture, Cause, Clock, Commit, Fate, GrantId, Ledger, Line, Log, Oid, Policy, Record, Seen, Source, SourceError, Span,
-        Survey, Tree, Verb,
+        BoxFuture, Cause, Clock, Commit, Fate, GrantId, Ledger, Line, Log, Oid, Policy, Record, Seen, Source,
+        SourceError, Span, Survey, Tree, Verb,
     },
     surface::{
         self,
@@ -61,8 +61,37 @@ fn status(name: &str) -> u64 {
 fn hostile() {
     let (targets, policy) = (setup::targets(), Policy::default());
     let units = [
-        "[", "{a: ", "- ", "? ", "a: ", "\"", "'", "&a ", "*a ", "! ", "a: [", "a:\n ", "#", "|\n ", "-\n", "\t", "é", "a: b\n", "- a\n",
-        "x ", "[a,", "%", "---\n", "\\", ",", "}", "a: {b: [c, {d: ", "? [a, b]\n: c\n", "\u{feff}", "requester: a\n", "- {a: b}\n",
+        "[",
+        "{a: ",
+        "- ",
+        "? ",
+        "a: ",
+        "\"",
+        "'",
+        "&a ",
+        "*a ",
+        "! ",
+        "a: [",
+        "a:\n ",
+        "#",
+        "|\n ",
+        "-\n",
+        "\t",
+        "é",
+        "a: b\n",
+        "- a\n",
+        "x ",
+        "[a,",
+        "%",
+        "---\n",
+        "\\",
+        ",",
+        "}",
+        "a: {b: [c, {d: ",
+        "? [a, b]\n: c\n",
+        "\u{feff}",
+        "requester: a\n",
+        "- {a: b}\n",
     ];
     let mut worst: (f64, &str) = (0.0, "");
     for unit in units {
@@ -190,8 +219,15 @@ fn start() {
     let mut count = lines.len();
     lines.iter().for_each(|line| fold(&mut ledger, line));
     let drift = || {
-        let stamp = grantd::model::Stamp { grants: vec![id(1)], commit: Some(Commit("c".repeat(40).into())), author: Some("Ann".into()) };
-        Record::Drift { binding: grantd::model::Binding::new("iam-group", "123456789012/group/G", "member", "u1"), stamp }
+        let stamp = grantd::model::Stamp {
+            grants: vec![id(1)],
+            commit: Some(Commit("c".repeat(40).into())),
+            author: Some("Ann".into()),
+        };
+        Record::Drift {
+            binding: grantd::model::Binding::new("iam-group", "123456789012/group/G", "member", "u1"),
+            stamp,
+        }
     };
     while count < 1_000_000 {
         use grantd::model::Journal;
@@ -287,7 +323,18 @@ fn storm() {
         }
         (issued, start.elapsed())
     });
-    let left = world.state().unwrap().accounts.values().flat_map(|account| account.users.values()).filter(|user| !user.groups.is_empty()).count();
-    let measured = format!("99 % of the calls after {:.2} s, all fates journaled after {:.2} s, {left} left", issued.as_secs_f64(), done.as_secs_f64());
+    let left = world
+        .state()
+        .unwrap()
+        .accounts
+        .values()
+        .flat_map(|account| account.users.values())
+        .filter(|user| !user.groups.is_empty())
+        .count();
+    let measured = format!(
+        "99 % of the calls after {:.2} s, all fates journaled after {:.2} s, {left} left",
+        issued.as_secs_f64(),
+        done.as_secs_f64()
+    );
     row("10,000 grants that end in the same second", "99 % within 2 s, none lost", &measured);
 }
