@@ -177,6 +177,14 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
     ledger.standing.remove(binding);
     match ledger.owned.get_mut(binding) {
         Some(owned) => {
+            // What was revoked and is granted anew has a new life: what is known of the old one must not vouch for it.
+            if *verb == Verb::Grant && owned.revoked && owned.open.is_none() {
+                owned.revoked = false;
+                owned.landed = Landed::No;
+                owned.disputed = false;
+                owned.drifted = false;
+                owned.before.clone_from(before);
+            }
             // An earlier call whose answer never came may still have landed.
             if owned.open.as_ref().is_some_and(|open| open.verb == Verb::Grant) {
                 owned.landed = owned.landed.max(Landed::Maybe);
@@ -247,7 +255,11 @@ fn settle(
         }
         Fate::Failed(trouble) => {
             let attempt = again(owned.attempt.as_ref(), knew, trouble);
-            if verb == Verb::Grant && owned.landed == Landed::No {
+            if verb == Verb::Grant && owned.landed == Landed::No && owned.wrote.is_some() {
+                // Nothing new came of it, and the absence of the old life has still to settle.
+                owned.revoked = true;
+                owned.attempt = Some(attempt);
+            } else if verb == Verb::Grant && owned.landed == Landed::No {
                 let attempt = again(ledger.refused.get(binding), knew, trouble);
                 ledger.owned.remove(binding);
                 ledger.refused.insert(binding.clone(), attempt);

@@ -402,7 +402,14 @@ impl House {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same histories in every run: a failure is the change's, not the dice's. More and other ones by hand, with another
+    // seed and more cases; 3,000 take two and a half minutes in a debug build.
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_120),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_history_breaks_a_promise(ops in proptest::collection::vec(op(), 1..40)) {
