@@ -1,10 +1,10 @@
 //! Which bindings are wanted now, by whom, and until when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::model::{AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Terms};
+use crate::model::{Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Target, Terms};
 
 use super::{Targets, protects};
 
@@ -43,14 +43,8 @@ pub fn end_of(terms: &Terms, policy: &Policy) -> Timestamp {
 /// Reads nothing but the ledger and the answers: Git may be away, and what was accepted is wanted to its end all the same.
 pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, now: Timestamp) -> Wanted {
     let mut wanted = Wanted::default();
-    let mut pinned: BTreeMap<(&GrantId, &AskId), Vec<&Binding>> = BTreeMap::new();
-    for (binding, owned) in &ledger.owned {
-        for (grant, asks) in &owned.holders {
-            for ask in asks {
-                pinned.entry((grant, ask)).or_default().push(binding);
-            }
-        }
-    }
+    // By grant, its live asks in the order of their ids. Looked up only, never shown in its order.
+    let mut live: HashMap<&GrantId, Vec<Live<'_>>> = HashMap::with_capacity(ledger.grants.len());
     for (id, terms) in &ledger.grants {
         let end = end_of(terms, policy);
         if now >= end {
@@ -61,46 +55,71 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
             continue;
         }
         wanted.edge = earliest(wanted.edge, end);
-        for (ask_id, ask) in &terms.asks {
-            let Some(target) = targets.get(&*ask.surface) else { continue };
-            let barred = protects(&policy.limits.protected, ask).map(|(_, why)| why);
-            if let Some(selector) = target.selector(ask) {
-                wanted.selectors.insert(selector);
-            }
-            for binding in target.wanted(ask, &survey.answers) {
-                hold(&mut wanted.bindings, binding, id, ask_id, end, barred.as_ref());
-            }
-            for binding in pinned.get(&(id, ask_id)).into_iter().flatten() {
-                hold(&mut wanted.bindings, (*binding).clone(), id, ask_id, end, barred.as_ref());
+        let asks = terms.asks.iter().filter_map(|(ask, content)| {
+            let target = targets.get(&*content.surface)?.as_ref();
+            let barred = protects(&policy.limits.protected, content).map(|(_, why)| why);
+            Some(Live { grant: id, ask, content, target, end, barred })
+        });
+        live.insert(id, asks.collect());
+    }
+    let mut wants = Wants::default();
+    // What is ours stays with the asks that it was given for. It goes first because it is sorted and its texts are shared.
+    for (binding, owned) in &ledger.owned {
+        for (grant, ask) in owned.holders.iter() {
+            let Some(asks) = live.get(grant) else { continue };
+            if let Ok(found) = asks.binary_search_by(|live| live.ask.cmp(ask))
+                && let Some(live) = asks.get(found)
+            {
+                wants.hold(binding.clone(), live);
             }
         }
     }
+    for live in ledger.grants.keys().filter_map(|id| live.get(id)).flatten() {
+        wanted.selectors.extend(live.target.selector(live.content));
+        for binding in live.target.wanted(live.content, &survey.answers) {
+            wants.hold(binding, live);
+        }
+    }
+    wanted.bindings = wants.list.into_iter().collect();
     wanted
 }
 
-fn hold(
-    bindings: &mut BTreeMap<Binding, Want>,
-    binding: Binding,
-    grant: &GrantId,
-    ask: &AskId,
+/// An entry of a grant that is live.
+struct Live<'a> {
+    grant: &'a GrantId,
+    ask: &'a AskId,
+    content: &'a Ask,
+    target: &'a dyn Target,
     end: Timestamp,
-    barred: Option<&String>,
-) {
-    let want = bindings.entry(binding).or_insert_with(|| Want {
-        until: end,
-        last: grant.clone(),
-        holders: Holders::new(),
-        barred: barred.cloned(),
-    });
-    if end > want.until {
-        want.until = end;
-        want.last = grant.clone();
+    /// Why an operator does not let it grant any more.
+    barred: Option<String>,
+}
+
+/// Wanted bindings in the order in which they came up: in long sorted runs, of which the map is made at once at the end.
+#[derive(Default)]
+struct Wants {
+    list: Vec<(Binding, Want)>,
+    places: HashMap<Binding, usize>,
+}
+
+impl Wants {
+    /// The outcome does not depend on the order of the calls.
+    fn hold(&mut self, binding: Binding, live: &Live<'_>) {
+        let Live { grant, ask, content: _, target: _, end, barred } = live;
+        let place = self.places.entry(binding).or_insert_with_key(|binding| {
+            let want = Want { until: *end, last: (*grant).clone(), holders: Holders::default(), barred: barred.clone() };
+            self.list.push((binding.clone(), want));
+            self.list.len() - 1
+        });
+        let Some((_, want)) = self.list.get_mut(*place) else { return };
+        if *end > want.until || (*end == want.until && **grant < want.last) {
+            want.until = *end;
+            want.last = (*grant).clone();
+        }
+        // One holder that may is enough; of several that may not, one reason is.
+        want.barred = want.barred.take().zip(barred.as_ref()).map(|(one, other)| one.min(other.clone()));
+        want.holders.insert((*grant).clone(), (*ask).clone());
     }
-    // One holder that may is enough.
-    if barred.is_none() {
-        want.barred = None;
-    }
-    want.holders.entry(grant.clone()).or_default().insert(ask.clone());
 }
 
 pub fn earliest(so_far: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {

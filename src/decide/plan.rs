@@ -41,17 +41,25 @@ pub struct Ground<'a> {
 pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
     let Ground { ledger, pending, .. } = ground;
     let mut plan = Plan { wake: wanted.edge, notes: wanted.notes.clone(), ..Plan::default() };
+    // Both are sorted: walked side by side, which is many times faster than to look each of the one up in the other.
+    let mut ours = ledger.owned.iter().peekable();
+    let mut unwanted = Vec::new();
     for (binding, want) in &wanted.bindings {
+        while let Some(before) = ours.next_if(|(other, _)| *other < binding) {
+            unwanted.push(before);
+        }
+        let owned = ours.next_if(|(other, _)| *other == binding);
         if pending.contains(binding) {
             continue;
         }
-        match ledger.owned.get(binding) {
+        match owned {
             None => ground.fresh_want(binding, want, &mut plan),
-            Some(owned) => ground.keep(binding, want, owned, &mut plan),
+            Some((_, owned)) => ground.keep(binding, want, owned, &mut plan),
         }
     }
-    for (binding, owned) in &ledger.owned {
-        if !wanted.bindings.contains_key(binding) && !pending.contains(binding) {
+    unwanted.extend(ours);
+    for (binding, owned) in unwanted {
+        if !pending.contains(binding) {
             ground.end(binding, owned, &mut plan);
         }
     }

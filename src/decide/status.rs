@@ -96,7 +96,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         let mut wanted = false;
         for id in owned.holders.keys() {
             let Some(terms) = ledger.grants.get(id) else { continue };
-            let asked = owned.holders.get(id).is_some_and(|asks| asks.iter().any(|ask| terms.asks.contains_key(ask)));
+            let asked = owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
             if !asked || end_of(terms, policy) <= now {
                 continue;
             }

@@ -1,12 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, AskId, Binding, Cause, Commit, Fate, GrantId, Ledger, Oid, Seen, Span, Text, Verb};
-
-/// Which grants rely on a binding, and by which of their entries.
-pub type Holders = BTreeMap<GrantId, BTreeSet<AskId>>;
+use super::{Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Oid, Seen, Span, Text, Verb};
 
 /// What every line about a binding repeats, so that each can be read alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,8 @@ pub type Answers = BTreeMap<Selector, Result<Vec<Text>, Trouble>>;
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     pub answers: Answers,
-    sights: BTreeMap<Binding, (Timestamp, Seen)>,
+    /// Looked up only, never shown in its order.
+    sights: HashMap<Binding, (Timestamp, Seen)>,
 }
 
 impl Survey {

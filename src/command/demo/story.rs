@@ -153,7 +153,7 @@ impl<'a> Story<'a> {
         self.repo.merge(at, SECOND.0, SECOND.1)?;
         self.repo.merge(at, THIRD.0, THIRD.1)?;
         self.news();
-        let shared = |ledger: &Ledger| ledger.owned.values().filter(|owned| owned.holders.len() == 2).count() == 3;
+        let shared = |ledger: &Ledger| ledger.owned.values().filter(|owned| owned.holders.keys().count() == 2).count() == 3;
         let noted = |ledger: &Ledger| ledger.standing.keys().any(|binding| binding.place.ends_with("i-0a02"));
         let done = |state: &State, ledger: &Ledger| {
             shared(ledger) && noted(ledger) && marked(state, "checkout-1", MARIA).is_some()

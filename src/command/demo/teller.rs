@@ -189,8 +189,8 @@ impl Teller {
             // Its withdrawal was told.
             Record::Finish { cause: Cause::Withdrawn, .. } => None,
             Record::Finish { grant, cause } => Some(format!("finished {STRONG}{grant}{STRONG:#}: {cause}")),
-            Record::Join { binding, holders, .. } if holders.len() > 1 => {
-                Some(format!("{QUIET}= shared   {}: {} grants hold it{QUIET:#}", say(&state, binding), holders.len()))
+            Record::Join { binding, holders, .. } if holders.keys().count() > 1 => {
+                Some(format!("{QUIET}= shared   {}: {} grants hold it{QUIET:#}", say(&state, binding), holders.keys().count()))
             }
             Record::Standing { binding, .. } => {
                 Some(format!("{CHANGE}· standing {}: not ours{CHANGE:#}", say(&state, binding)))

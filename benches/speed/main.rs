@@ -1,0 +1,48 @@
+//! Measures what the README promises of speed and memory, and prints one Markdown table. `scripts/bench`
+//! runs it; `scripts/bench plan` runs one part of it.
+//!
+//! A plain program and no statistics: the targets are orders of magnitude, and the machine is shared. Every figure is the
+//! median of several runs, with the shortest and the longest beside it. Each part runs in a process of its own, so that its
+//! memory is its own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot be made ends here")]
+
+mod engine;
+mod hostile;
+mod journal;
+mod lint;
+mod plan;
+mod report;
+mod town;
+
+use std::process::Command;
+
+/// The parts by name, in the order of the table.
+const PARTS: [(&str, fn()); 7] = [
+    ("lint", lint::measure),
+    ("plan", plan::ten_thousand),
+    ("plan-large", plan::hundred_thousand),
+    ("engine", engine::measure),
+    ("journal", journal::measure),
+    ("memory", engine::memory),
+    ("hostile", hostile::measure),
+];
+
+fn main() {
+    // Cargo adds `--bench`.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let [only, part] = &asked[..]
+        && only == "part"
+    {
+        let (_, measure) = PARTS.iter().find(|(name, _)| name == part).unwrap();
+        return measure();
+    }
+    println!("| what | target | measured | |\n|---|---|---|---|");
+    for (name, _) in PARTS.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|word| word == name)) {
+        let status = Command::new(std::env::current_exe().unwrap()).args(["part", name]).status().unwrap();
+        if !status.success() {
+            report::row(name, "it can be measured", &status.to_string(), false);
+        }
+    }
+    report::binary();
+    report::machine();
+}

@@ -1,0 +1,171 @@
+//! Desire and plan over a ledger of grants with five bindings each: as it mostly is (nothing to do), all new, all over.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use grantd::{
+    command::setup,
+    decide::{Ground, Targets, close, desire, fold, parse, plan, stem},
+    model::{
+        Binding, Cause, Commit, Fate, Holders, Ledger, Line, Oid, Policy, Record, Seen, Selector, Stamp, Survey, Verb,
+    },
+};
+use jiff::Timestamp;
+
+use crate::{
+    report::{Runs, resident, row, timed},
+    town,
+};
+
+const HOSTS: usize = 5;
+
+pub fn ten_thousand() {
+    let Times { settled, new, over } = measure(10_000, 7);
+    let good = [&settled, &new, &over].iter().all(|runs| runs.median() < Duration::from_millis(100));
+    let measured = format!("nothing to do: {settled}; all to grant: {new}; all to revoke: {over}");
+    row("desire and plan over 10,000 grants and 50,000 bindings", "< 100 ms", &measured, good);
+}
+
+pub fn hundred_thousand() {
+    let small = measure(10_000, 5).settled.median().as_secs_f64();
+    let Times { settled, new, over } = measure(100_000, 3);
+    let ratio = settled.median().as_secs_f64() / small;
+    let peak = resident("self", "VmHWM");
+    let measured = format!(
+        "nothing to do: {settled}, {ratio:.1} times that of 10,000; all to grant: {new}; all to revoke: {over}"
+    );
+    // Caches alone make ten times as much a little more than ten times as long.
+    row("the same over 100,000 grants and 500,000 bindings", "linear", &measured, ratio < 16.0);
+    row("its memory at the highest, ledger and all", "< 500 MiB", &format!("{peak:.0} MiB"), peak < 500.0);
+}
+
+struct Times {
+    settled: Runs,
+    new: Runs,
+    over: Runs,
+}
+
+fn measure(grants: usize, count: usize) -> Times {
+    let (targets, policy) = (setup::targets(), town::policy());
+    let mut ledger = Ledger::default();
+    let mut survey = Survey::default();
+    fill(&mut ledger, &mut survey, grants, &targets, &policy);
+    let now = town::nine();
+    let runs = |ledger: &Ledger, now: Timestamp, steps: usize| {
+        Runs::of(count, || {
+            let (time, plan) = timed(|| decide(ledger, &survey, &targets, &policy, now));
+            assert_eq!(plan.steps.len(), steps);
+            time
+        })
+    };
+    let settled = runs(&ledger, now, 0);
+    let after: Timestamp = "2026-11-20T14:00:00Z".parse().unwrap();
+    let over = {
+        let mut ledger = ledger.clone();
+        for (seq, record) in close(&ledger, &policy, after).into_iter().enumerate() {
+            fold(&mut ledger, &Line { seq: seq as u64, at: after, record });
+        }
+        runs(&ledger, after, grants * HOSTS)
+    };
+    ledger.owned.clear();
+    let new = runs(&ledger, now, grants * HOSTS);
+    Times { settled, new, over }
+}
+
+fn decide(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, now: Timestamp) -> grantd::model::Plan {
+    let wanted = desire(ledger, survey, targets, policy, now);
+    let (pending, fresh) = (BTreeSet::new(), BTreeSet::new());
+    let ground = Ground { ledger, survey, targets, policy, pending: &pending, fresh: &fresh, standstill: None, now };
+    plan(&ground, &wanted)
+}
+
+/// Accepts the grants and gives them their bindings, line by line, as the journal would.
+fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targets, policy: &Policy) {
+    let now = town::nine();
+    let mut seq = 0;
+    let mut take = |ledger: &mut Ledger, record| {
+        seq += 1;
+        fold(ledger, &Line { seq, at: now, record });
+        seq
+    };
+    for number in 0..grants {
+        let parsed = parse(town::grant_of_hosts(number).as_bytes(), targets, policy).grant.unwrap();
+        let path = town::path(number);
+        let id = stem(&path).unwrap();
+        let digits = format!("{number:040x}");
+        let commit = Commit(digits.as_str().into());
+        let until = parsed.ttl.unwrap().after(now);
+        for ask in &parsed.access {
+            let target = targets.get(&*ask.surface).unwrap();
+            let selector: Selector = target.selector(ask).unwrap();
+            let team = number / 10;
+            let places =
+                (0..HOSTS).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * HOSTS + host).into());
+            survey.answers.entry(selector).or_insert_with(|| Ok(places.collect()));
+            let holders = Holders::from([(id.clone(), BTreeSet::from([ask.id()]))]);
+            let stamp = Stamp {
+                grants: vec![id.clone()],
+                commit: Some(commit.clone()),
+                author: Some("Ann <ann@corp.example>".into()),
+            };
+            for binding in target.wanted(ask, &survey.answers) {
+                own(ledger, &mut take, binding, until, &holders, &stamp);
+            }
+        }
+        let accept = Record::Accept {
+            grant: id,
+            path: path.into(),
+            blob: Oid(digits.into()),
+            commit,
+            author: "Ann <ann@corp.example>".into(),
+            committed: now,
+            requester: parsed.requester,
+            purpose: parsed.purpose,
+            asks: parsed.access,
+            from: None,
+            ttl: parsed.ttl,
+            stated: None,
+            start: now,
+            until,
+            ceiling: policy.limits.max_duration.after(now),
+        };
+        take(ledger, accept);
+    }
+}
+
+fn own(
+    ledger: &mut Ledger,
+    take: &mut impl FnMut(&mut Ledger, Record) -> u64,
+    binding: Binding,
+    until: Timestamp,
+    holders: &Holders,
+    stamp: &Stamp,
+) {
+    let (verb, cause, now) = (Verb::Grant, Cause::Merged, town::nine());
+    let (holders, stamp) = (holders.clone(), stamp.clone());
+    let intend = Record::Intend {
+        verb,
+        binding: binding.clone(),
+        cause,
+        until,
+        before: Seen::Unread,
+        act_by: Some(until),
+        holders,
+        stamp: stamp.clone(),
+    };
+    let intent = take(ledger, intend);
+    take(
+        ledger,
+        Record::Fate {
+            intent,
+            verb,
+            binding,
+            cause,
+            until,
+            fate: Fate::Done,
+            request: None,
+            asked: now,
+            knew: now,
+            stamp,
+        },
+    );
+}

@@ -1,0 +1,64 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{AskId, GrantId};
+
+/// Which grants rely on a binding, and by which of their entries; written as a map of lists.
+///
+/// Sorted pairs and no map of sets: there is mostly one of them, there are as many of these as bindings, and a map of one
+/// set takes ten times the memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holders(Vec<(GrantId, AskId)>);
+
+impl Holders {
+    pub fn insert(&mut self, grant: GrantId, ask: AskId) {
+        let pair = (grant, ask);
+        if let Err(place) = self.0.binary_search(&pair) {
+            self.0.reserve_exact(1);
+            self.0.insert(place, pair);
+        }
+    }
+
+    /// The grants, each once, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &GrantId> {
+        self.0.chunk_by(|(one, _), (other, _)| one == other).filter_map(|pairs| pairs.first()).map(|(grant, _)| grant)
+    }
+
+    /// The entries of one grant, in order.
+    pub fn asks(&self, grant: &GrantId) -> impl Iterator<Item = &AskId> {
+        self.0.iter().filter(move |(holder, _)| holder == grant).map(|(_, ask)| ask)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &AskId)> {
+        self.0.iter().map(|(grant, ask)| (grant, ask))
+    }
+}
+
+impl FromIterator<(GrantId, BTreeSet<AskId>)> for Holders {
+    fn from_iter<I: IntoIterator<Item = (GrantId, BTreeSet<AskId>)>>(holders: I) -> Self {
+        let mut all = Self::default();
+        for (grant, asks) in holders {
+            asks.into_iter().for_each(|ask| all.insert(grant.clone(), ask));
+        }
+        all
+    }
+}
+
+impl<const N: usize> From<[(GrantId, BTreeSet<AskId>); N]> for Holders {
+    fn from(holders: [(GrantId, BTreeSet<AskId>); N]) -> Self {
+        holders.into_iter().collect()
+    }
+}
+
+impl Serialize for Holders {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.keys().map(|grant| (grant, self.asks(grant).collect::<Vec<_>>())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Holders {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<GrantId, BTreeSet<AskId>>::deserialize(from)?.into_iter().collect())
+    }
+}
