@@ -36,7 +36,7 @@ pub fn measure() {
     let runs = Runs::of(5, || {
         let (time, book) = timed(|| {
             let (journal, lines) = FileJournal::open(&state, town::nine()).unwrap();
-            Book::new(Box::new(journal), &lines)
+            Book::new(Box::new(journal), lines)
         });
         assert!(*book.ledger() == ledger, "the ledger is not what it was");
         time
@@ -172,7 +172,7 @@ impl Life {
             commit: Some(Commit(format!("{number:040x}").into())),
             author: Some("Ann <ann@corp.example>".into()),
         };
-        let holders = Holders::from([(id.clone(), [ask.id()].into())]);
+        let holders = Holders::from_iter([(id.clone(), ask.id())]);
         Self { id, number, start: at, until: Span::hours(4).after(at), binding, holders, stamp, grant }
     }
 

@@ -49,6 +49,13 @@ fn measure(grants: usize, count: usize) -> Times {
     let mut ledger = Ledger::default();
     let mut survey = Survey::default();
     fill(&mut ledger, &mut survey, grants, &targets, &policy);
+        "{} {} {} {} {}",
+        size_of::<grantd::model::Owned>(),
+        size_of::<grantd::model::Terms>(),
+        size_of::<grantd::decide::Want>(),
+        size_of::<grantd::model::Step>(),
+        size_of::<Option<Timestamp>>()
+    );
     let now = town::nine();
     let runs = |ledger: &Ledger, now: Timestamp, steps: usize| {
         Runs::of(count, || {
@@ -59,15 +66,13 @@ fn measure(grants: usize, count: usize) -> Times {
     };
     let settled = runs(&ledger, now, 0);
     let after: Timestamp = "2026-11-20T14:00:00Z".parse().unwrap();
-    let over = {
-        let mut ledger = ledger.clone();
-        for (seq, record) in close(&ledger, &policy, after).into_iter().enumerate() {
-            fold(&mut ledger, &Line { seq: seq as u64, at: after, record });
-        }
-        runs(&ledger, after, grants * HOSTS)
-    };
-    ledger.owned.clear();
+    let owned = std::mem::take(&mut ledger.owned);
     let new = runs(&ledger, now, grants * HOSTS);
+    ledger.owned = owned;
+    for (seq, record) in close(&ledger, &policy, after).into_iter().enumerate() {
+        fold(&mut ledger, &Line { seq: seq as u64, at: after, record });
+    }
+    let over = runs(&ledger, after, grants * HOSTS);
     Times { settled, new, over }
 }
 
@@ -101,7 +106,7 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
             let places =
                 (0..HOSTS).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * HOSTS + host).into());
             survey.answers.entry(selector).or_insert_with(|| Ok(places.collect()));
-            let holders = Holders::from([(id.clone(), BTreeSet::from([ask.id()]))]);
+            let holders = Holders::from_iter([(id.clone(), ask.id())]);
             let stamp = Stamp {
                 grants: vec![id.clone()],
                 commit: Some(commit.clone()),

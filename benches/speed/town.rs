@@ -166,7 +166,7 @@ pub async fn init(repo: &Repo, state: &Path, now: Timestamp) -> Commit {
 pub fn cycle(source: Arc<dyn Source>, state: &Path, world: &World, clock: Arc<ManualClock>) -> Cycle {
     use grantd::model::Clock;
     let (journal, lines) = FileJournal::open(state, clock.now()).unwrap();
-    let book = Book::new(Box::new(journal), &lines);
+    let book = Book::new(Box::new(journal), lines);
     let parts = Parts {
         targets: Arc::new(setup::targets()),
         readers: surface::world_readers(world),

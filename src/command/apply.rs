@@ -25,7 +25,7 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
             Some(reviewed) => Some(review(&setup, reviewed).await?),
             None => None,
         };
-        let mut book = Book::new(Box::new(journal), &lines);
+        let mut book = Book::new(Box::new(journal), lines);
         book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
         let mut cycle = setup.cycle(book)?;
         cycle.fetch();

@@ -9,7 +9,7 @@ use crate::{
         render::{Shown, plan_json, plan_markdown, plan_text},
     },
     engine::{Book, Cycle, Outlook},
-    journal::MemoryJournal,
+    journal::Draft,
     model::{Commit, JournalError, Level, Oid},
 };
 
@@ -71,7 +71,7 @@ pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
         Err(JournalError::None(_)) => (Vec::new(), true),
         Err(error) => bail!(error),
     };
-    let book = Book::new(Box::new(MemoryJournal::after(lines.clone())), &lines);
+    let book = Book::new(Box::new(Draft::after(&lines)), lines);
     Ok((setup.cycle(book)?, unjournaled))
 }
 

@@ -40,8 +40,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let now = setup.clock().now();
     let (journal, lines) = FileJournal::open(&setup.config.state, now).map_err(setup::no_journal)?;
-    let mut book = Book::new(Box::new(journal), &lines);
-    drop(lines);
+    let mut book = Book::new(Box::new(journal), lines);
     book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
     let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
     let (orders, inbox) = unbounded_channel();

@@ -4,8 +4,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Format, Status},
-    decide::{fold, render::status_text, status},
-    model::Ledger,
+    decide::{render::status_text, replay, status},
 };
 
 use super::{print, print_json, setup, setup::Setup};
@@ -13,8 +12,7 @@ use super::{print, print_json, setup, setup::Setup};
 pub fn run(args: &Status) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     let lines = setup.lines().map_err(setup::no_journal)?;
-    let mut ledger = Ledger::default();
-    lines.iter().for_each(|line| fold(&mut ledger, line));
+    let ledger = replay(lines);
     let now = ledger.clock.map_or(setup.clock().now(), |latest| latest.max(setup.clock().now()));
     let status = status(&ledger, &setup.config.policy(), now);
     match args.format {

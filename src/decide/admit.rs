@@ -1,6 +1,9 @@
 //! The life of grants: what a revision begins, moves and ends. Each decision is a journal record; nothing is kept elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -36,7 +39,7 @@ pub struct Intake {
 pub struct Filed {
     pub path: Text,
     pub blob: Oid,
-    pub grant: std::sync::Arc<Grant>,
+    pub grant: Arc<Grant>,
     pub commit: Commit,
     pub author: Text,
     pub committed: Timestamp,
@@ -337,7 +340,7 @@ fn ending(grant: &Grant, start: Timestamp, limits: &Limits) -> Timestamp {
 }
 
 /// What is left of the accepted entries if this is the same request; `None` if whoever, whatever, wherever or `from` differs.
-fn same_request(terms: &Terms, grant: &Grant) -> Option<Vec<Ask>> {
+fn same_request(terms: &Terms, grant: &Grant) -> Option<Vec<Arc<Ask>>> {
     let known: BTreeSet<&AskId> = terms.asks.keys().collect();
     let same = grant.requester == terms.requester && grant.from == terms.from;
     (same && grant.access.iter().all(|ask| known.contains(&ask.id()))).then(|| grant.access.clone())

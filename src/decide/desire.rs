@@ -1,17 +1,20 @@
 //! Which bindings are wanted now, by whom, and until when.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
-use crate::model::{Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Target, Terms};
+use crate::model::{
+    Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Target, Terms,
+};
 
 use super::{Targets, protects};
 
 /// What is wanted at one moment.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    pub bindings: BTreeMap<Binding, Want>,
+    pub bindings: LiteMap<Binding, Want>,
     /// The questions that live grants ask. One without an answer yet brings no binding; it never takes one away.
     pub selectors: BTreeSet<Selector>,
     /// The next moment at which a grant starts or ends.
@@ -62,7 +65,8 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
         });
         live.insert(id, asks.collect());
     }
-    let mut wants = Wants::default();
+    let size = ledger.owned.len();
+    let mut wants = Wants { list: Vec::with_capacity(size), places: HashMap::with_capacity(size) };
     // What is ours stays with the asks that it was given for. It goes first because it is sorted and its texts are shared.
     for (binding, owned) in &ledger.owned {
         for (grant, ask) in owned.holders.iter() {
@@ -80,7 +84,10 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
             wants.hold(binding, live);
         }
     }
-    wanted.bindings = wants.list.into_iter().collect();
+    drop(wants.places);
+    // No binding is there twice, and mostly they are in order already.
+    wants.list.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    wanted.bindings = LiteMap::from_sorted_store_unchecked(wants.list);
     wanted
 }
 
@@ -95,8 +102,7 @@ struct Live<'a> {
     barred: Option<String>,
 }
 
-/// Wanted bindings in the order in which they came up: in long sorted runs, of which the map is made at once at the end.
-#[derive(Default)]
+/// Wanted bindings in the order in which they came up.
 struct Wants {
     list: Vec<(Binding, Want)>,
     places: HashMap<Binding, usize>,
@@ -107,7 +113,8 @@ impl Wants {
     fn hold(&mut self, binding: Binding, live: &Live<'_>) {
         let Live { grant, ask, content: _, target: _, end, barred } = live;
         let place = self.places.entry(binding).or_insert_with_key(|binding| {
-            let want = Want { until: *end, last: (*grant).clone(), holders: Holders::default(), barred: barred.clone() };
+            let want =
+                Want { until: *end, last: (*grant).clone(), holders: Holders::default(), barred: barred.clone() };
             self.list.push((binding.clone(), want));
             self.list.len() - 1
         });

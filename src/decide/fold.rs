@@ -1,16 +1,30 @@
 //! The journal's lines to the ledger, one at a time. The only maker of ledgers: state and audit trail cannot disagree.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use crate::model::{
-    Attempt, Binding, Cause, Fate, Freeze, Landed, Ledger, Line, Owned, Pending, Record, Span, State, Terms, Trouble,
-    Verb,
+    Ask, AskId, Attempt, Binding, Cause, Fate, Freeze, GrantId, Holders, Landed, Ledger, Line, Origin, Over, Owned,
+    Pending, Record, Span, Stamp, State, Terms, Trouble, Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
 pub const SLIDING: Span = Span::hours(1);
+
+/// The ledger that lines come to.
+pub fn replay(lines: Vec<Line>) -> Ledger {
+    let mut ledger = Ledger::default();
+    for line in lines {
+        match line.record {
+            // It is as large as all that is known: taken, not copied.
+            Record::Checkpoint { ledger: whole } => ledger = compact(*whole),
+            _ => fold(&mut ledger, &line),
+        }
+    }
+    ledger
+}
 
 /// Takes one line in. Total: a line that makes no sense for this ledger changes nothing but the clock.
 pub fn fold(ledger: &mut Ledger, line: &Line) {
@@ -32,7 +46,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             ledger.prior.insert(grant.clone(), *at);
         }
         Record::Prior { grant, existing: false } => {
-            ledger.used.insert(grant.clone(), (*at, Cause::Prior));
+            ledger.used.insert(grant.clone(), Over { at: *at, cause: Cause::Prior, by: None });
         }
         Record::Head { commit, .. } => ledger.head = Some(commit.clone()),
         Record::Freeze { commit, reason } => {
@@ -50,8 +64,8 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Withdraw { grant, commit, author, effective } => {
             if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.state =
-                    State::Withdrawn { effective: *effective, commit: commit.clone(), author: author.clone() };
+                let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+                terms.state = State::Withdrawn { effective: *effective, by };
                 ledger.withdrawn.push((*at, grant.clone()));
             }
         }
@@ -69,14 +83,19 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             }
         }
         Record::Finish { grant, cause } => {
-            ledger.grants.remove(grant);
+            let terms = ledger.grants.remove(grant);
             ledger.held.remove(grant);
-            ledger.used.insert(grant.clone(), (*at, *cause));
+            let by = match (cause, terms) {
+                (Cause::Withdrawn, Some(Terms { state: State::Withdrawn { by, .. }, .. })) => Some(by),
+                _ => None,
+            };
+            ledger.used.insert(grant.clone(), Over { at: *at, cause: *cause, by });
         }
         Record::Join { binding, holders, stamp } => {
+            let (holders, origin) = shared(ledger, holders, stamp);
             if let Some(owned) = ledger.owned.get_mut(binding) {
-                owned.holders.clone_from(holders);
-                owned.stamp.clone_from(stamp);
+                owned.holders = holders;
+                owned.origin = origin;
             }
         }
         Record::Intend { .. } => intend(ledger, *seq, *at, record),
@@ -137,11 +156,10 @@ fn terms(ledger: &mut Ledger, record: &Record) {
             let terms = Terms {
                 path: path.clone(),
                 blob: blob.clone(),
-                commit: commit.clone(),
-                author: author.clone(),
+                origin: Arc::new(Origin { commit: commit.clone(), author: author.clone() }),
                 requester: requester.clone(),
                 purpose: purpose.clone(),
-                asks: asks.iter().map(|ask| (ask.id(), ask.clone())).collect(),
+                asks: named(asks),
                 from: *from,
                 ttl: *ttl,
                 stated: *stated,
@@ -158,10 +176,9 @@ fn terms(ledger: &mut Ledger, record: &Record) {
             if let Some(terms) = ledger.grants.get_mut(grant) {
                 terms.path = path.clone();
                 terms.blob = blob.clone();
-                terms.commit = commit.clone();
-                terms.author = author.clone();
+                terms.origin = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
                 terms.purpose = purpose.clone();
-                terms.asks = asks.iter().map(|ask| (ask.id(), ask.clone())).collect();
+                terms.asks = named(asks);
                 terms.ttl = *ttl;
                 terms.stated = *stated;
                 terms.until = *until;
@@ -172,8 +189,11 @@ fn terms(ledger: &mut Ledger, record: &Record) {
 }
 
 fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
-    let Record::Intend { verb, binding, until, before, holders, stamp, cause: _, act_by: _ } = record else { return };
-    let open = Some(Pending { intent: seq, verb: *verb, until: *until, asked: at, request: None });
+    let Record::Intend { verb, binding, until, holders, stamp, cause: _, before: _, act_by: _ } = record else {
+        return;
+    };
+    let open = Some(Box::new(Pending { intent: seq, verb: *verb, until: *until, asked: at, request: None }));
+    let (holders, origin) = shared(ledger, holders, stamp);
     ledger.standing.remove(binding);
     match ledger.owned.get_mut(binding) {
         Some(owned) => {
@@ -183,27 +203,25 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
                 owned.landed = Landed::No;
                 owned.disputed = false;
                 owned.drifted = false;
-                owned.before.clone_from(before);
             }
             // An earlier call whose answer never came may still have landed.
             if owned.open.as_ref().is_some_and(|open| open.verb == Verb::Grant) {
                 owned.landed = owned.landed.max(Landed::Maybe);
             }
             if *verb != Verb::Revoke {
-                owned.holders.clone_from(holders);
-                owned.stamp.clone_from(stamp);
+                owned.holders = holders;
+                owned.origin = origin;
             }
             owned.open = open;
         }
         None => {
             let owned = Owned {
                 until: *until,
-                holders: holders.clone(),
-                stamp: stamp.clone(),
+                holders,
+                origin,
                 landed: Landed::No,
                 disputed: false,
                 drifted: false,
-                before: before.clone(),
                 open,
                 wrote: None,
                 revoked: false,
@@ -254,13 +272,13 @@ fn settle(
             ledger.owned.remove(binding);
         }
         Fate::Failed(trouble) => {
-            let attempt = again(owned.attempt.as_ref(), knew, trouble);
+            let attempt = again(owned.attempt.as_deref(), knew, trouble);
             if verb == Verb::Grant && owned.landed == Landed::No && owned.wrote.is_some() {
                 // Nothing new came of it, and the absence of the old life has still to settle.
                 owned.revoked = true;
                 owned.attempt = Some(attempt);
             } else if verb == Verb::Grant && owned.landed == Landed::No {
-                let attempt = again(ledger.refused.get(binding), knew, trouble);
+                let attempt = again(ledger.refused.get(binding).map(AsRef::as_ref), knew, trouble);
                 ledger.owned.remove(binding);
                 ledger.refused.insert(binding.clone(), attempt);
             } else {
@@ -270,28 +288,56 @@ fn settle(
         Fate::Unknown(trouble) => {
             owned.wrote = Some(knew);
             owned.landed = owned.landed.max(Landed::Maybe);
-            owned.attempt = Some(again(owned.attempt.as_ref(), knew, trouble));
+            owned.attempt = Some(again(owned.attempt.as_deref(), knew, trouble));
         }
     }
 }
 
-fn again(before: Option<&Attempt>, last: Timestamp, trouble: &Trouble) -> Attempt {
+fn again(before: Option<&Attempt>, last: Timestamp, trouble: &Trouble) -> Box<Attempt> {
     let count = before.map_or(1, |attempt| attempt.count.saturating_add(1));
-    Attempt { count, last, trouble: trouble.clone() }
+    Box::new(Attempt { count, last, trouble: trouble.clone() })
 }
 
-/// The newest end of life among holders: why a binding is not wanted any more, and by which commit.
-pub fn cause(ledger: &Ledger, owned: &Owned) -> Cause {
-    let mut last: BTreeMap<Timestamp, Cause> = BTreeMap::new();
-    for grant in owned.holders.keys() {
-        match ledger.used.get(grant) {
-            Some((at, cause)) => {
-                last.insert(*at, *cause);
-            }
-            None => {
-                last.insert(Timestamp::MAX, Cause::EntryRemoved);
-            }
-        }
+/// What a checkpoint says, with each text once.
+fn compact(mut ledger: Ledger) -> Ledger {
+    let mut owned = std::mem::take(&mut ledger.owned);
+    for owned in owned.values_mut() {
+        let (holders, origin) = shared(&ledger, &owned.holders, &owned.stamp());
+        owned.holders = holders;
+        owned.origin = origin;
     }
-    last.last_key_value().map_or(Cause::Expired, |(_, cause)| *cause)
+    ledger.owned = owned;
+    ledger
+}
+
+/// The texts of the grants in place of equal ones of the line: there are many bindings for each grant.
+fn shared(ledger: &Ledger, holders: &Holders, stamp: &Stamp) -> (Holders, Option<Arc<Origin>>) {
+    let Stamp { grants: _, commit, author } = stamp;
+    let mut origin = commit.clone().zip(author.clone()).map(|(commit, author)| Arc::new(Origin { commit, author }));
+    let share = |(grant, ask): (&GrantId, &AskId)| match ledger.grants.get_key_value(grant) {
+        Some((grant, terms)) => {
+            if origin.as_ref() == Some(&terms.origin) {
+                origin = Some(terms.origin.clone());
+            }
+            (grant.clone(), *ask)
+        }
+        None => (grant.clone(), *ask),
+    };
+    let holders = holders.iter().map(share).collect();
+    (holders, origin)
+}
+
+fn named(asks: &[Arc<Ask>]) -> LiteMap<AskId, Arc<Ask>> {
+    asks.iter().map(|ask| (ask.id(), ask.clone())).collect()
+}
+
+/// Why a binding is not wanted any more, and the commit that is the reason: those of the holder that ended last.
+pub fn cause<'a>(ledger: &'a Ledger, owned: &'a Owned) -> (Cause, Option<&'a Arc<Origin>>) {
+    let end = |grant| match ledger.used.get(grant) {
+        Some(Over { at, cause, by }) => (*at, *cause, by.as_ref()),
+        None => (Timestamp::MAX, Cause::EntryRemoved, ledger.grants.get(grant).map(|terms| &terms.origin)),
+    };
+    let last = owned.holders.keys().map(end).max_by_key(|(at, ..)| *at);
+    let (_, cause, by) = last.unwrap_or((Timestamp::MAX, Cause::Expired, None));
+    (cause, by.or(owned.origin.as_ref()))
 }

@@ -1,9 +1,12 @@
 //! Bytes to a grant, or to every reason why they are none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::model::{
-    Ask, BadId, Fields, Finding, Given, Grant, GrantId, Kind, Need, Policy, Span, Target, Text, instant,
+    Ask, BadId, Fields, Finding, Given, Grant, GrantId, Kind, Need, Policy, Span, Tags, Target, Text, instant,
 };
 
 use super::{
@@ -130,6 +133,7 @@ fn document(node: &Node, examiner: &mut Examiner<'_>, targets: &Targets, policy:
         }
     }
     let access = at.get("access").map(|node| asks(node, examiner, targets, policy)).unwrap_or_default();
+    let access = access.into_iter().map(Arc::new).collect();
     Some(Grant { requester: requester?, purpose: purpose?, from, until, ttl, access })
 }
 
@@ -355,7 +359,7 @@ fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
             "write at least one tag, such as { AccessGroup: JITAdmins }",
         );
     }
-    let mut tags = BTreeMap::new();
+    let mut tags = Tags::new();
     for (key, key_node, value) in entries {
         tag(key, 128, "a tag key", key_node, examiner);
         let nodes = match &value.value {

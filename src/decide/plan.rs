@@ -1,11 +1,12 @@
 //! The table of the design: wanted, owned and seen to steps. Pure; the executor has nothing left to choose.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
 use crate::model::{
-    Binding, Cause, GrantId, Landed, Ledger, Note, Owned, Plan, Policy, Record, Seen, Span, Stamp, Step, Survey, Verb,
+    Binding, Cause, GrantId, Landed, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated,
+    Step, Survey, Verb,
 };
 
 use super::{
@@ -151,7 +152,7 @@ impl Ground<'_> {
                 // We confirmed it once, or it was absent just before our call: it is ours.
                 Seen::Present { .. } => {
                     let intent = owned.open.as_ref().map_or(0, |open| open.intent);
-                    plan.records.push(Record::Dispute { intent, binding: binding.clone(), stamp: owned.stamp.clone() });
+                    plan.records.push(Record::Dispute { intent, binding: binding.clone(), stamp: owned.stamp() });
                 }
                 Seen::Blind(trouble) => {
                     self.look_again(binding, plan);
@@ -165,7 +166,7 @@ impl Ground<'_> {
             Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
             Seen::Absent => {
                 if !owned.drifted {
-                    plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp.clone() });
+                    plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
                 }
                 if self.policy.restore && self.standstill.is_none() && want.barred.is_none() {
                     plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Drift, Seen::Absent));
@@ -216,7 +217,7 @@ impl Ground<'_> {
             let text = format!("overdue: {} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next());
             return plan.notes.push(Note { binding: binding.clone(), text });
         }
-        let cause = cause(self.ledger, owned);
+        let (cause, by) = cause(self.ledger, owned);
         plan.steps.push(Step {
             verb: Verb::Revoke,
             binding: binding.clone(),
@@ -225,14 +226,14 @@ impl Ground<'_> {
             cause,
             act_by: None,
             before: self.survey.seen(binding, wrote).clone(),
-            stamp: owned.stamp.clone(),
+            origin: by.cloned(),
             intent: 0,
-            terms: String::new(),
+            stated: None,
         });
     }
 
     fn marks(&self, binding: &Binding) -> bool {
-        self.targets.get(&*binding.surface).is_some_and(|target| target.marks())
+        self.targets.get(binding.surface()).is_some_and(|target| target.marks())
     }
 
     /// What could not be read is read again a minute after the last look.
@@ -242,27 +243,25 @@ impl Ground<'_> {
     }
 
     fn forget(&self, binding: &Binding, owned: &Owned, because: &str) -> Record {
-        Record::Forget { binding: binding.clone(), because: because.into(), stamp: owned.stamp.clone() }
+        Record::Forget { binding: binding.clone(), because: because.into(), stamp: owned.stamp() }
     }
 
     /// The commit that matters is that of the grant with the latest end.
+    fn origin(&self, want: &Want) -> Option<&Arc<Origin>> {
+        self.ledger.grants.get(&want.last).map(|terms| &terms.origin)
+    }
+
     fn stamp(&self, want: &Want) -> Stamp {
-        let terms = self.ledger.grants.get(&want.last);
-        Stamp {
-            grants: want.holders.keys().cloned().collect(),
-            commit: terms.map(|terms| terms.commit.clone()),
-            author: terms.map(|terms| terms.author.clone()),
-        }
+        Stamp::new(&want.holders, self.origin(want).map(AsRef::as_ref))
     }
 
     fn step(&self, verb: Verb, binding: &Binding, want: &Want, cause: Cause, before: Seen) -> Step {
-        let terms = match self.ledger.grants.get(&want.last) {
+        let stated = match self.ledger.grants.get(&want.last) {
             Some(terms) if self.fresh.contains(&want.last) => {
-                let moment = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
                 let ttl = terms.ttl.unwrap_or(self.policy.limits.default_ttl);
-                format!("from={} ttl={ttl} until={}", moment(terms.from), moment(terms.stated))
+                Some(Stated { from: terms.from, ttl, until: terms.stated })
             }
-            _ => format!("until={}", want.until),
+            _ => None,
         };
         Step {
             verb,
@@ -272,9 +271,9 @@ impl Ground<'_> {
             cause,
             act_by: Some(ACT_BY.after(self.now).min(want.until)),
             before,
-            stamp: self.stamp(want),
+            origin: self.origin(want).cloned(),
             intent: 0,
-            terms,
+            stated,
         }
     }
 }

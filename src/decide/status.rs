@@ -112,7 +112,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
         }
         if !wanted {
-            let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|(at, _)| *at).max();
+            let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
             let ended = ended.unwrap_or(owned.until).min(now);
             let state = match owned.revoked && owned.open.is_none() {
                 true => "settling",
@@ -123,10 +123,10 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
                 binding: binding.clone(),
                 grants: owned.holders.keys().cloned().collect(),
                 ended,
-                cause: cause(ledger, owned).to_string(),
+                cause: cause(ledger, owned).0.to_string(),
                 state,
                 attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
-                next: owned.attempt.as_ref().map(Attempt::next),
+                next: owned.attempt.as_deref().map(Attempt::next),
                 trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
             });
         }
@@ -149,7 +149,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             requester: terms.requester.clone(),
             purpose: terms.purpose.clone(),
             path: terms.path.clone(),
-            commit: terms.commit.0.clone(),
+            commit: terms.origin.commit.0.clone(),
             start: terms.start,
             until,
             state,

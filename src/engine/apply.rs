@@ -53,12 +53,12 @@ impl Executor {
             self.pending.insert(step.binding.clone());
             let flight = Flight { step: step.clone(), asked: now, request: None };
             self.flights.insert(step.intent, flight);
-            match self.writers.keys().copied().find(|surface| *surface == &*step.binding.surface) {
+            match self.writers.keys().copied().find(|surface| *surface == step.binding.surface()) {
                 Some(surface) => by_surface.entry(surface).or_default().push(step),
                 None => {
                     let trouble = Trouble::new(
                         TroubleKind::Broken,
-                        format!("no surface `{}` in this build", step.binding.surface),
+                        format!("no surface `{}` in this build", step.binding.surface()),
                     );
                     let event = Event::Done { intent: step.intent, fate: Fate::Failed(trouble), at: now };
                     let _ = cycle.sender().send(Happening::Told(event));
@@ -96,9 +96,9 @@ impl Executor {
                 Happening::Told(Event::Sent { intent, request }) => {
                     if let Some(flight) = self.flights.get_mut(&intent) {
                         flight.request = Some(request.clone());
-                        let Step { binding, stamp, .. } = &flight.step;
+                        let (binding, stamp) = (flight.step.binding.clone(), flight.step.stamp());
                         let intent = cycle.book.number(intent);
-                        records.push(Record::Sent { intent, binding: binding.clone(), request, stamp: stamp.clone() });
+                        records.push(Record::Sent { intent, binding, request, stamp });
                     }
                 }
                 Happening::Told(Event::Done { intent, fate, at }) => records.extend(self.land(cycle, intent, fate, at)),
@@ -116,7 +116,9 @@ impl Executor {
 
     fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Record> {
         let Flight { step, asked, request } = self.flights.remove(&intent)?;
-        let Step { verb, binding, until, cause, stamp, holders: _, act_by: _, before: _, intent: _, terms: _ } = step;
+        let stamp = step.stamp();
+        let Step { verb, binding, until, cause, origin: _, holders: _, act_by: _, before: _, intent: _, stated: _ } =
+            step;
         self.pending.remove(&binding);
         cycle.changed(&binding);
         match &fate {
@@ -129,7 +131,7 @@ impl Executor {
 }
 
 fn intent(step: &Step) -> Record {
-    let Step { verb, binding, until, holders, cause, act_by, before, stamp, intent: _, terms: _ } = step;
+    let Step { verb, binding, until, holders, cause, act_by, before, origin: _, intent: _, stated: _ } = step;
     Record::Intend {
         verb: *verb,
         binding: binding.clone(),
@@ -138,7 +140,7 @@ fn intent(step: &Step) -> Record {
         before: before.clone(),
         act_by: *act_by,
         holders: holders.clone(),
-        stamp: stamp.clone(),
+        stamp: step.stamp(),
     }
 }
 

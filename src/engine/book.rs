@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    decide::fold,
+    decide::{fold, replay},
     model::{Journal, JournalError, Ledger, Line, Record, Span},
 };
 
@@ -36,10 +36,8 @@ struct Fault {
 
 impl Book {
     /// `lines`: everything from the last checkpoint on, as the journal answered when it was opened.
-    pub fn new(journal: Box<dyn Journal>, lines: &[Line]) -> Self {
-        let mut ledger = Ledger::default();
-        lines.iter().for_each(|line| fold(&mut ledger, line));
-        Self { journal, ledger, fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
+    pub fn new(journal: Box<dyn Journal>, lines: Vec<Line>) -> Self {
+        Self { journal, ledger: replay(lines), fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -136,7 +134,7 @@ impl Book {
         let Some(fault) = self.fault.take() else { return };
         // What the disk holds is the truth; what was done since is put on top of it.
         let memory = std::mem::take(&mut self.ledger);
-        lines.iter().for_each(|line| fold(&mut self.ledger, line));
+        self.ledger = replay(lines);
         let mut owed = fault.owed.iter();
         let mut written = 0;
         for line in owed.by_ref() {

@@ -173,7 +173,7 @@ impl Cycle {
         let now = self.now();
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &self.parts.policy, now);
         let bindings: BTreeSet<Binding> =
-            wanted.bindings.into_keys().chain(self.ledger().owned.keys().cloned()).collect();
+            wanted.bindings.keys().cloned().chain(self.ledger().owned.keys().cloned()).collect();
         self.read(wanted.selectors, bindings);
     }
 
@@ -370,7 +370,7 @@ impl Cycle {
             }
         }
         for binding in bindings {
-            if let Some(surface) = known(&binding.surface)
+            if let Some(surface) = known(binding.surface())
                 && self.reading.insert(binding.clone())
             {
                 tasks.entry(surface).or_default().1.push(binding);

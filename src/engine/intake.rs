@@ -43,7 +43,11 @@ impl Known {
     pub fn new(ledger: &Ledger) -> Self {
         let accepted = ledger.grants.values().map(|terms| {
             // The commit date counts only until a grant is accepted.
-            let origin = Origin { commit: terms.commit.clone(), author: terms.author.clone(), committed: terms.start };
+            let origin = Origin {
+                commit: terms.origin.commit.clone(),
+                author: terms.origin.author.clone(),
+                committed: terms.start,
+            };
             (terms.path.clone(), (terms.blob.clone(), origin))
         });
         Self {

@@ -4,14 +4,14 @@
 
 mod chain;
 mod disk;
+mod draft;
 mod file;
 mod line;
-mod memory;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use draft::Draft;
 pub use file::FileJournal;
 pub use line::Head;
-pub use memory::MemoryJournal;
 pub use read::{Verdict, read, scan, verify};

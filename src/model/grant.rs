@@ -1,7 +1,8 @@
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use litemap::LiteMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 use super::{Span, Text};
@@ -54,7 +55,7 @@ pub struct Grant {
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub ttl: Option<Span>,
-    pub access: Vec<Ask>,
+    pub access: Vec<Arc<Ask>>,
 }
 
 /// One entry under `access`, in canonical spelling. Opaque outside its surface.
@@ -62,15 +63,18 @@ pub struct Grant {
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     pub surface: Text,
-    pub fields: BTreeMap<Text, Given>,
+    pub fields: LiteMap<Text, Given>,
 }
+
+/// Tag keys, each with the values that it may have.
+pub type Tags = LiteMap<Text, Vec<Text>>;
 
 /// What one field holds: a word, or tags with the values that each may have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Given {
     One(Text),
-    Tags(BTreeMap<Text, Vec<Text>>),
+    Tags(Tags),
 }
 
 impl Given {
@@ -83,16 +87,46 @@ impl Given {
     }
 }
 
-/// Names an ask by its content: the first 12 hexadecimal digits of the SHA-256 of its JSON.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct AskId(pub Text);
+/// Names an ask by its content: the first 6 bytes of the SHA-256 of its JSON, written as 12 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId([u8; 6]);
+
+impl fmt::Display for AskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for AskId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const HELP: &str = "an entry is named by 12 hexadecimal digits";
+        let digits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| digits).ok_or(HELP)?;
+        let [_, _, id @ ..] = number.to_be_bytes();
+        Ok(Self(id))
+    }
+}
+
+impl Serialize for AskId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AskId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
 
 impl Ask {
     pub fn id(&self) -> AskId {
         // Strings in ordered maps: serialisation cannot fail, and an empty text would only fail to match.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        AskId(Sha256::digest(json).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        let [a, b, c, d, e, f, ..] = Sha256::digest(json).0;
+        AskId([a, b, c, d, e, f])
     }
 
     /// The word in a field, or "" where it is not given.

@@ -4,10 +4,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{AskId, GrantId};
 
-/// Which grants rely on a binding, and by which of their entries; written as a map of lists.
+/// Which grants rely on a binding, and by which of their entries; in JSON a map of lists.
 ///
-/// Sorted pairs and no map of sets: there is mostly one of them, there are as many of these as bindings, and a map of one
-/// set takes ten times the memory.
+/// Sorted pairs and no map of sets: mostly there is one, there are as many of these as bindings, and a map of one set takes
+/// ten times the memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holders(Vec<(GrantId, AskId)>);
 
@@ -35,19 +35,11 @@ impl Holders {
     }
 }
 
-impl FromIterator<(GrantId, BTreeSet<AskId>)> for Holders {
-    fn from_iter<I: IntoIterator<Item = (GrantId, BTreeSet<AskId>)>>(holders: I) -> Self {
+impl FromIterator<(GrantId, AskId)> for Holders {
+    fn from_iter<I: IntoIterator<Item = (GrantId, AskId)>>(pairs: I) -> Self {
         let mut all = Self::default();
-        for (grant, asks) in holders {
-            asks.into_iter().for_each(|ask| all.insert(grant.clone(), ask));
-        }
+        pairs.into_iter().for_each(|(grant, ask)| all.insert(grant, ask));
         all
-    }
-}
-
-impl<const N: usize> From<[(GrantId, BTreeSet<AskId>); N]> for Holders {
-    fn from(holders: [(GrantId, BTreeSet<AskId>); N]) -> Self {
-        holders.into_iter().collect()
     }
 }
 
@@ -59,6 +51,7 @@ impl Serialize for Holders {
 
 impl<'de> Deserialize<'de> for Holders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(BTreeMap::<GrantId, BTreeSet<AskId>>::deserialize(from)?.into_iter().collect())
+        let map = BTreeMap::<GrantId, BTreeSet<AskId>>::deserialize(from)?;
+        Ok(map.into_iter().flat_map(|(grant, asks)| asks.into_iter().map(move |ask| (grant.clone(), ask))).collect())
     }
 }

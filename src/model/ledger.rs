@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Oid, Seen, Span, Stamp, Text, Trouble, Verb};
+use super::{Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Oid, Span, Stamp, Text, Trouble, Verb};
 
 /// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub struct Ledger {
     pub clock: Option<Timestamp>,
     /// Grants that are accepted and not over.
     pub grants: BTreeMap<GrantId, Terms>,
-    /// Ids that are over, since when and why. For ever.
-    pub used: BTreeMap<GrantId, (Timestamp, Cause)>,
+    /// Ids that are over. For ever.
+    pub used: BTreeMap<GrantId, Over>,
     /// Files that were there at `init --existing` and are not accepted yet.
     pub prior: BTreeMap<GrantId, Timestamp>,
     /// Files that may not grant, with the blob and the reason.
@@ -33,7 +34,7 @@ pub struct Ledger {
     pub standing: BTreeMap<Binding, Timestamp>,
     /// Grants that failed before they owned anything, and when to try again.
     #[serde(with = "pairs")]
-    pub refused: BTreeMap<Binding, Attempt>,
+    pub refused: BTreeMap<Binding, Box<Attempt>>,
     /// Who was withdrawn when, within the last hour before `clock`.
     pub withdrawn: Vec<(Timestamp, GrantId)>,
 }
@@ -53,12 +54,12 @@ pub struct Freeze {
 pub struct Terms {
     pub path: Text,
     pub blob: Oid,
-    pub commit: Commit,
-    pub author: Text,
+    /// The commit that brought it or edited it last.
+    pub origin: Arc<Origin>,
     pub requester: Text,
     pub purpose: Text,
     /// What is left of the entries that were accepted: edits can only take some out.
-    pub asks: BTreeMap<AskId, Ask>,
+    pub asks: LiteMap<AskId, Arc<Ask>>,
     pub from: Option<Timestamp>,
     pub ttl: Option<Span>,
     pub stated: Option<Timestamp>,
@@ -77,35 +78,52 @@ pub enum State {
     /// Its file is gone; the access is wanted until `effective`.
     Withdrawn {
         effective: Timestamp,
-        commit: Commit,
-        author: Text,
+        by: Arc<Origin>,
     },
 }
 
-/// A binding that is ours or may be.
+/// A commit and its author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    pub commit: Commit,
+    pub author: Text,
+}
+
+/// Since when an id is over, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Over {
+    pub at: Timestamp,
+    pub cause: Cause,
+    /// Who withdrew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Arc<Origin>>,
+}
+
+/// A binding that is ours or may be. There are as many as access: what is rare is boxed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owned {
     /// The end that the target carries, as far as we know.
     pub until: Timestamp,
     pub holders: Holders,
-    pub stamp: Stamp,
+    /// Where the latest end comes from.
+    pub origin: Option<Arc<Origin>>,
     /// Whether our grant took effect, as far as we know.
     pub landed: Landed,
     /// It was taken for ours though no answer ever said so: it was absent just before our call, and present after.
     pub disputed: bool,
     /// It was found missing though we confirmed it; told once.
     pub drifted: bool,
-    /// What was read before the first intent.
-    pub before: Seen,
     /// The last intent while its fate is not known.
-    pub open: Option<Pending>,
+    pub open: Option<Box<Pending>>,
     /// When the last call to this binding had its terminal fate.
     pub wrote: Option<Timestamp>,
     /// A revocation was done and read back; forgotten when an absence settles.
     pub revoked: bool,
     /// Failures in a row.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<Box<Attempt>>,
 }
 
 /// Whether a grant of ours took effect.
@@ -138,6 +156,13 @@ pub struct Attempt {
     pub count: u32,
     pub last: Timestamp,
     pub trouble: Trouble,
+}
+
+impl Owned {
+    /// What a line about it repeats.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::new(&self.holders, self.origin.as_deref())
+    }
 }
 
 impl Attempt {

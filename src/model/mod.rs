@@ -1,4 +1,4 @@
-//! The nouns and the ports. Everything may use this module, and it uses nothing of the house: only serde, jiff, sha2.
+//! The nouns and the ports. Everything may use this module, and it uses nothing of the house: only serde, jiff, litemap, sha2.
 //!
 //! A noun is plain data in canonical spelling, ordered and comparable. A port is a trait at which the outside world is
 //! plugged in ([`Target`], [`Read`], [`Write`], [`Source`], [`Journal`], [`Clock`]), so that a simulation can own all of it.
@@ -21,11 +21,11 @@ mod window;
 pub use binding::{Binding, Text};
 pub use clock::{Clock, Wait};
 pub use finding::{Finding, Level, Spot};
-pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId};
+pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId, Tags};
 pub use holders::Holders;
 pub use journal::{Journal, JournalError, Line};
-pub use ledger::{Attempt, Freeze, Landed, Ledger, Owned, Pending, State, Terms};
-pub use plan::{Cause, Held, Note, Plan, Seen, Step, Verb};
+pub use ledger::{Attempt, Freeze, Landed, Ledger, Origin, Over, Owned, Pending, State, Terms};
+pub use plan::{Cause, Held, Note, Plan, Seen, Stated, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
 pub use record::{Record, Stamp};
 pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree};

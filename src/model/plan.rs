@@ -1,9 +1,9 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, GrantId, Holders, Record, Stamp, Trouble};
+use super::{Binding, GrantId, Holders, Origin, Record, Span, Stamp, Trouble};
 
 /// What is known of a binding in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,12 +66,27 @@ pub struct Step {
     pub act_by: Option<Timestamp>,
     /// What was seen before: never taken for more than it is.
     pub before: Seen,
-    /// Commit, author and grants, for the journal.
-    pub stamp: Stamp,
+    /// The commit that is the reason, for the journal.
+    pub origin: Option<Arc<Origin>>,
     /// The sequence number of the intent; 0 in a plan, set when the intent is durable.
     pub intent: u64,
     /// What `--digest` covers in place of `until` where the end still depends on the time of day.
-    pub terms: String,
+    pub stated: Option<Stated>,
+}
+
+impl Step {
+    /// What a line about it repeats.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::new(&self.holders, self.origin.as_deref())
+    }
+}
+
+/// What a grant says of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    pub from: Option<Timestamp>,
+    pub ttl: Span,
+    pub until: Option<Timestamp>,
 }
 
 /// Something that waits for a person or for time.

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Oid, Seen, Span, Text, Verb};
+use super::{Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Oid, Origin, Seen, Span, Text, Verb};
 
 /// What every line about a binding repeats, so that each can be read alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +14,16 @@ pub struct Stamp {
     pub commit: Option<Commit>,
     /// That commit's author. Text: it proves nothing.
     pub author: Option<Text>,
+}
+
+impl Stamp {
+    pub fn new(holders: &Holders, origin: Option<&Origin>) -> Self {
+        Self {
+            grants: holders.keys().cloned().collect(),
+            commit: origin.map(|origin| origin.commit.clone()),
+            author: origin.map(|origin| origin.author.clone()),
+        }
+    }
 }
 
 /// One thing that happened or was decided. The ledger is the fold of all of them in order.
@@ -41,7 +53,7 @@ pub enum Record {
         committed: Timestamp,
         requester: Text,
         purpose: Text,
-        asks: Vec<Ask>,
+        asks: Vec<Arc<Ask>>,
         from: Option<Timestamp>,
         ttl: Option<Span>,
         stated: Option<Timestamp>,
@@ -57,7 +69,7 @@ pub enum Record {
         commit: Commit,
         author: Text,
         purpose: Text,
-        asks: Vec<Ask>,
+        asks: Vec<Arc<Ask>>,
         ttl: Option<Span>,
         stated: Option<Timestamp>,
         until: Timestamp,

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, Seen, Text, Trouble};
+use super::{Binding, Seen, Tags, Text, Trouble};
 
 /// A question whose answer is a list of places: the hosts in `scope` whose tags have, for every key, any of its values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -11,7 +11,7 @@ pub struct Selector {
     pub surface: Text,
     /// Where to look, such as `123456789012/us-east-1`.
     pub scope: Text,
-    pub tags: BTreeMap<Text, Vec<Text>>,
+    pub tags: Tags,
 }
 
 /// What one look at the cloud brought.

@@ -233,7 +233,8 @@ impl House {
     }
 
     fn call(&mut self, step: &Step) {
-        let Step { verb, binding, until, holders, cause, act_by, before, stamp, .. } = step.clone();
+        let stamp = step.stamp();
+        let Step { verb, binding, until, holders, cause, act_by, before, .. } = step.clone();
         let intend = Record::Intend {
             verb,
             binding: binding.clone(),

@@ -135,7 +135,7 @@ impl Sim {
     /// Starts the daemon's process over what the journal holds.
     pub fn start(&mut self) {
         let (journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
-        let book = Book::new((self.wrap)(Box::new(journal)), &lines);
+        let book = Book::new((self.wrap)(Box::new(journal)), lines);
         let parts = Parts {
             targets: Arc::new(setup::targets()),
             readers: surface::world_readers(&self.world),

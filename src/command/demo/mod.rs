@@ -70,7 +70,7 @@ async fn tell(setup: &Setup, repo: &Repo, teller: &mut Teller) -> Result<()> {
     story.first_grant().await?;
     let now = setup.clock().now();
     let (journal, lines) = FileJournal::open(&setup.config.state, now)?;
-    let mut book = Book::new(Box::new(journal), &lines);
+    let mut book = Book::new(Box::new(journal), lines);
     book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
     let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
     // The story ends the daemon, also when it breaks off: its orders are dropped with it.

@@ -176,8 +176,8 @@ fn held<'a>(name: &str, by: impl Iterator<Item = &'a str>) -> String {
 
 /// A binding as a person would say it.
 pub fn say(state: &State, binding: &Binding) -> String {
-    let Binding { surface, place, role, who } = binding;
-    match &**surface {
+    let (surface, place, role, who) = (binding.surface(), binding.place(), binding.role(), binding.who());
+    match surface {
         "windows-admin" => {
             let id = last(place);
             let hosts = account(state).and_then(|account| account.hosts.get(REGION));

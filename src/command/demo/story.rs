@@ -153,8 +153,9 @@ impl<'a> Story<'a> {
         self.repo.merge(at, SECOND.0, SECOND.1)?;
         self.repo.merge(at, THIRD.0, THIRD.1)?;
         self.news();
-        let shared = |ledger: &Ledger| ledger.owned.values().filter(|owned| owned.holders.keys().count() == 2).count() == 3;
-        let noted = |ledger: &Ledger| ledger.standing.keys().any(|binding| binding.place.ends_with("i-0a02"));
+        let shared =
+            |ledger: &Ledger| ledger.owned.values().filter(|owned| owned.holders.keys().count() == 2).count() == 3;
+        let noted = |ledger: &Ledger| ledger.standing.keys().any(|binding| binding.place().ends_with("i-0a02"));
         let done = |state: &State, ledger: &Ledger| {
             shared(ledger) && noted(ledger) && marked(state, "checkout-1", MARIA).is_some()
         };
@@ -217,7 +218,7 @@ impl<'a> Story<'a> {
             ),
         );
         let owing =
-            overdue.owed.iter().any(|owing| owing.state == "overdue" && owing.binding.place.ends_with("i-0a02"));
+            overdue.owed.iter().any(|owing| owing.state == "overdue" && owing.binding.place().ends_with("i-0a02"));
         self.teller.promise(owing, "What could not end is owed, told as overdue, and tried again and again");
         self.teller.pause(1.0).await?;
         self.agent(Agent::Online)?;

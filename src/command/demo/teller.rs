@@ -189,9 +189,11 @@ impl Teller {
             // Its withdrawal was told.
             Record::Finish { cause: Cause::Withdrawn, .. } => None,
             Record::Finish { grant, cause } => Some(format!("finished {STRONG}{grant}{STRONG:#}: {cause}")),
-            Record::Join { binding, holders, .. } if holders.keys().count() > 1 => {
-                Some(format!("{QUIET}= shared   {}: {} grants hold it{QUIET:#}", say(&state, binding), holders.keys().count()))
-            }
+            Record::Join { binding, holders, .. } if holders.keys().count() > 1 => Some(format!(
+                "{QUIET}= shared   {}: {} grants hold it{QUIET:#}",
+                say(&state, binding),
+                holders.keys().count()
+            )),
             Record::Standing { binding, .. } => {
                 Some(format!("{CHANGE}· standing {}: not ours{CHANGE:#}", say(&state, binding)))
             }

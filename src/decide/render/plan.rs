@@ -31,9 +31,9 @@ fn counts(plan: &Plan) -> (usize, usize, usize) {
 }
 
 fn reason(step: &Step) -> String {
-    let Step { verb, until, cause, stamp, .. } = step;
-    let commit = stamp.commit.as_ref().map_or_else(String::new, |commit| format!(" {}", commit.short()));
-    let grants: Vec<_> = stamp.grants.iter().map(|id| id.as_str()).collect();
+    let Step { verb, until, cause, holders, origin, .. } = step;
+    let commit = origin.as_ref().map_or_else(String::new, |origin| format!(" {}", origin.commit.short()));
+    let grants: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
     match verb {
         Verb::Revoke => format!("{} · {cause}", grants.join(", ")),
         Verb::Grant | Verb::Renew => format!("until {until} · {} · {cause}{commit}", grants.join(", ")),
@@ -162,15 +162,15 @@ pub fn plan_json(shown: &Shown<'_>) -> Value {
     let steps: Vec<Value> = steps
         .iter()
         .map(|step| {
-            let Step { verb, binding, until, holders, cause, act_by: _, before, stamp, intent: _, terms: _ } = step;
+            let Step { verb, binding, until, holders, cause, act_by: _, before, origin, intent: _, stated: _ } = step;
             json!({
                 "verb": verb,
                 "binding": binding,
                 "until": until,
                 "cause": cause,
                 "grants": holders.keys().collect::<Vec<_>>(),
-                "commit": stamp.commit,
-                "author": stamp.author,
+                "commit": origin.as_ref().map(|origin| &origin.commit),
+                "author": origin.as_ref().map(|origin| &origin.author),
                 "seen": before.to_string(),
             })
         })

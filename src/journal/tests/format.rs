@@ -43,7 +43,7 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"restore","grant":"oncall-1","commit":"c0"}"#.into(),
         r#"{"kind":"release","grants":["oncall-1"],"digest":"d"}"#.into(),
         r#"{"kind":"finish","grant":"oncall-1","cause":"expired"}"#.into(),
-        stamped("join", r#","holders":{"oncall-1":["a0","a1"]}"#),
+        stamped("join", r#","holders":{"oncall-1":["0a0b0c0d0e0f","a0a1a2a3a4a5"]}"#),
         stamped("intend", &format!(r#"{intent},"before":"absent","act_by":null,"holders":{{}}"#)),
         stamped("intend", &format!(r#"{intent},"before":{{"present":{{"ours":null}}}},"act_by":null,"holders":{{}}"#)),
         stamped("intend", &format!(r#"{intent},"before":{{"blind":{trouble}}},"act_by":null,"holders":{{}}"#)),
@@ -65,13 +65,13 @@ fn samples() -> Vec<Record> {
 /// A ledger in which nothing is empty.
 fn ledger() -> String {
     let owned = format!(
-        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["a0"]}},"stamp":{{{STAMP}"}},"landed":"yes",
+        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["0a0b0c0d0e0f"]}},"stamp":{{{STAMP}"}},"landed":"yes",
             "disputed":false,"drifted":false,"before":"absent","open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
             "asked":"2026-11-20T16:00:00Z","request":null}},"wrote":null,"revoked":false,
             "attempt":{{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{{"kind":"denied","detail":"no"}}}}}}"#
     );
     // A ledger names its asks; a line lists them.
-    let terms = TERMS.replace(r#""asks":["#, r#""asks":{"a0":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
+    let terms = TERMS.replace(r#""asks":["#, r#""asks":{"0a0b0c0d0e0f":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
     let binding = BINDING.strip_prefix(r#""binding":"#).unwrap();
     format!(
         r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x"}},

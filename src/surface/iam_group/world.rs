@@ -12,16 +12,16 @@ const QUOTA: usize = 10;
 impl Realm for IamGroup {
     /// As the group lists its members: a user that does not exist is in no group.
     fn look(&self, state: &State, binding: &Binding) -> Result<Seen, Trouble> {
-        let (account, group) = parts(&binding.place)?;
+        let (account, group) = parts(binding.place())?;
         let account = existing(state.account(account)?, group)?;
-        let present = account.users.get(&binding.who).is_some_and(|user| user.groups.contains(group));
+        let present = account.users.get(binding.who()).is_some_and(|user| user.groups.contains(group));
         Ok(if present { Seen::Present { ours: None } } else { Seen::Absent })
     }
 
     fn add(&self, state: &mut State, step: &Step) -> Result<(), Trouble> {
-        let (account, group) = parts(&step.binding.place)?;
+        let (account, group) = parts(step.binding.place())?;
         let account = state.account_mut(account)?;
-        let who = &step.binding.who;
+        let who = step.binding.who();
         if !account.users.contains_key(who) {
             return Err(missing("IAM user", who, account.users.keys()));
         }
@@ -35,8 +35,8 @@ impl Realm for IamGroup {
     }
 
     fn remove(&self, state: &mut State, binding: &Binding) -> Result<(), Trouble> {
-        let (account, group) = parts(&binding.place)?;
-        if let Some(user) = state.account_mut(account)?.users.get_mut(&binding.who) {
+        let (account, group) = parts(binding.place())?;
+        if let Some(user) = state.account_mut(account)?.users.get_mut(binding.who()) {
             user.groups.remove(group);
         }
         Ok(())

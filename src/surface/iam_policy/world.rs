@@ -13,7 +13,7 @@ const QUOTA: usize = 10;
 
 impl Realm for IamPolicy {
     fn look(&self, state: &State, binding: &Binding) -> Result<Seen, Trouble> {
-        let (account, kind, name) = parts(&binding.place)?;
+        let (account, kind, name) = parts(binding.place())?;
         let attached = attached(state.account(account)?, kind, name)?;
         let present = spellings(arn(binding)?).any(|policy| attached.contains(policy));
         Ok(if present { Seen::Present { ours: None } } else { Seen::Absent })
@@ -32,7 +32,7 @@ impl Realm for IamPolicy {
         if attached.len() >= QUOTA {
             let detail = format!(
                 "LimitExceeded: {} has {QUOTA} managed policies, the quota; detach one or have it raised",
-                step.binding.place
+                step.binding.place()
             );
             return Err(Trouble::new(TroubleKind::Denied, detail));
         }
@@ -56,7 +56,7 @@ fn spellings(arn: &str) -> impl Iterator<Item = &str> {
 }
 
 fn arn(binding: &Binding) -> Result<&str, Trouble> {
-    binding.role.strip_prefix(ATTACH).ok_or_else(|| broken(&binding.role))
+    binding.role().strip_prefix(ATTACH).ok_or_else(|| broken(binding.role()))
 }
 
 fn attached<'a>(account: &'a Account, kind: &str, name: &str) -> Result<&'a BTreeSet<Text>, Trouble> {
@@ -82,7 +82,7 @@ fn attached<'a>(account: &'a Account, kind: &str, name: &str) -> Result<&'a BTre
 
 /// Called after a look, which has told what is missing.
 fn attached_mut<'a>(state: &'a mut State, binding: &Binding) -> Result<&'a mut BTreeSet<Text>, Trouble> {
-    let (account, kind, name) = parts(&binding.place)?;
+    let (account, kind, name) = parts(binding.place())?;
     let account = state.account_mut(account)?;
     let found = match kind {
         "user" => account.users.get_mut(name).map(|user| &mut user.policies),
@@ -90,7 +90,7 @@ fn attached_mut<'a>(state: &'a mut State, binding: &Binding) -> Result<&'a mut B
         "group" => account.groups.get_mut(name).map(|group| &mut group.policies),
         _ => None,
     };
-    found.ok_or_else(|| broken(&binding.place))
+    found.ok_or_else(|| broken(binding.place()))
 }
 
 /// `ACCOUNT/KIND/NAME`.

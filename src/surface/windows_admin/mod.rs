@@ -1,10 +1,8 @@
 //! Local administrators of Windows hosts:
 //! `windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe`.
 
-use std::collections::BTreeMap;
-
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target, Text},
+    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Tags, Target},
     names,
 };
 
@@ -82,7 +80,7 @@ impl Target for WindowsAdmin {
         }
         if let Some(Given::Tags(tags)) = fields.get_mut("instances") {
             wrong.extend(wrong_tags(tags).into_iter().map(|(message, help)| ("instances", message, help)));
-            for values in tags.values_mut() {
+            for (_, values) in tags.iter_mut() {
                 values.sort();
                 values.dedup();
             }
@@ -108,7 +106,7 @@ impl Target for WindowsAdmin {
 }
 
 /// What is wrong with the tags, and what to write instead.
-fn wrong_tags(tags: &BTreeMap<Text, Vec<Text>>) -> Vec<(String, String)> {
+fn wrong_tags(tags: &Tags) -> Vec<(String, String)> {
     const EXAMPLE: &str = "name at least one key with a value: `{ AccessGroup: JITAdmins }`";
     if tags.is_empty() {
         return vec![("no tag is given, which would mean every host".to_owned(), EXAMPLE.to_owned())];

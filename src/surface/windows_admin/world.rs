@@ -19,14 +19,14 @@ impl Realm for WindowsAdmin {
     }
 
     fn look(&self, state: &State, binding: &Binding) -> Result<Seen, Trouble> {
-        let (account, region, instance) = parts(&binding.place)?;
+        let (account, region, instance) = parts(binding.place())?;
         let hosts = state.account(account)?.hosts.get(region);
-        let host = hosts.and_then(|hosts| hosts.get(instance)).ok_or_else(|| missing_host(&binding.place))?;
+        let host = hosts.and_then(|hosts| hosts.get(instance)).ok_or_else(|| missing_host(binding.place()))?;
         if host.state == Power::Terminated {
             return Ok(Seen::Gone);
         }
         reachable(host)?;
-        let user = Caseless(binding.who.clone());
+        let user = Caseless(binding.who().into());
         let mut found = host.administrators.iter().filter(|member| member.user == user).peekable();
         if found.peek().is_none() {
             return Ok(Seen::Absent);
@@ -35,12 +35,12 @@ impl Realm for WindowsAdmin {
     }
 
     fn add(&self, state: &mut State, step: &Step) -> Result<(), Trouble> {
-        let user = Caseless(step.binding.who.clone());
+        let user = Caseless(step.binding.who().into());
         if !state.directory.windows.contains(&user) {
             return Err(missing("domain user", &user.0, std::iter::empty()));
         }
         let marker = Marker { until: step.until, grants: step.holders.keys().cloned().collect() };
-        let host = host_mut(state, &step.binding.place)?;
+        let host = host_mut(state, step.binding.place())?;
         match host.administrators.iter_mut().find(|member| member.user == user && member.marker.is_some()) {
             Some(ours) => ours.marker = Some(marker),
             None => host.administrators.push(Member { user, marker: Some(marker) }),
@@ -50,8 +50,8 @@ impl Realm for WindowsAdmin {
 
     /// Ends the sessions as well, unless the user is an administrator of another's making too.
     fn remove(&self, state: &mut State, binding: &Binding) -> Result<(), Trouble> {
-        let user = Caseless(binding.who.clone());
-        let host = host_mut(state, &binding.place)?;
+        let user = Caseless(binding.who().into());
+        let host = host_mut(state, binding.place())?;
         host.administrators.retain(|member| member.user != user || member.marker.is_none());
         if host.administrators.iter().all(|member| member.user != user) {
             host.sessions.remove(&user);

@@ -55,7 +55,7 @@ impl<R: Realm> Adapter<R> {
     }
 
     fn sight(&self, state: &State, faults: &mut Vec<Fault>, binding: &Binding) -> Seen {
-        match strike(faults, self.realm.surface(), &binding.place, On::Read) {
+        match strike(faults, self.realm.surface(), binding.place(), On::Read) {
             Some(failure) => Seen::Blind(failure.trouble()),
             None => self.realm.look(state, binding).unwrap_or_else(Seen::Blind),
         }
@@ -63,7 +63,7 @@ impl<R: Realm> Adapter<R> {
 
     /// One step, as it lands at `now`.
     fn perform(&self, state: &mut State, step: &Step, now: Timestamp) -> Fate {
-        let failure = strike(&mut state.faults, self.realm.surface(), &step.binding.place, On::Write);
+        let failure = strike(&mut state.faults, self.realm.surface(), step.binding.place(), On::Write);
         match failure {
             None => self.act(state, step, now).unwrap_or_else(Fate::Failed),
             Some(Failure::LostReply) => {

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         model::{
-            AskId, Binding, Cause, Clock, Event, Fate, Holders, Reading, Seen, Selector, Stamp, Step, Text, Trouble,
-            TroubleKind, Verb,
+            Binding, Cause, Clock, Event, Fate, Holders, Reading, Seen, Selector, Step, Text, Trouble, TroubleKind,
+            Verb,
         },
         world_readers, world_writers,
     },
@@ -94,19 +94,19 @@ pub fn step(verb: Verb, binding: &Binding) -> Step {
         verb,
         binding: binding.clone(),
         until: end(),
-        holders: Holders::from([("oncall-1".parse().unwrap(), [AskId("0123456789ab".into())].into())]),
+        holders: Holders::from_iter([("oncall-1".parse().unwrap(), "0123456789ab".parse().unwrap())]),
         cause: Cause::Merged,
         act_by: None,
         before: Seen::Absent,
-        stamp: Stamp::default(),
+        origin: None,
         intent: 7,
-        terms: String::new(),
+        stated: None,
     }
 }
 
 /// Every event of one batch, in order.
 pub async fn write(world: &World, steps: Vec<Step>) -> Vec<Event> {
-    let surface = steps[0].binding.surface.to_string();
+    let surface = steps[0].binding.surface().to_string();
     let (events, mut told) = mpsc::unbounded_channel();
     world_writers(world)[&*surface].write(steps, events).await;
     let mut all = Vec::new();
@@ -128,7 +128,7 @@ pub async fn act(world: &World, verb: Verb, binding: &Binding) -> Fate {
 }
 
 pub async fn seen(world: &World, binding: &Binding) -> Seen {
-    let readings = world_readers(world)[&*binding.surface].read(&[], std::slice::from_ref(binding)).await;
+    let readings = world_readers(world)[binding.surface()].read(&[], std::slice::from_ref(binding)).await;
     match &readings[..] {
         [Reading::Sight(sight)] if sight.binding == *binding => sight.seen.clone(),
         other => panic!("{other:?} is not one sight"),

@@ -53,7 +53,7 @@ async fn a_selector_can_fail_too() {
     let selector = Selector {
         surface: "windows-admin".into(),
         scope: "123456789012/us-east-1".into(),
-        tags: [("AccessGroup".into(), vec!["JITAdmins".into()])].into(),
+        tags: [("AccessGroup".into(), vec!["JITAdmins".into()])].into_iter().collect(),
     };
     let readers = world_readers(&world);
     let ask = async || match readers["windows-admin"].read(std::slice::from_ref(&selector), &[]).await.pop() {
