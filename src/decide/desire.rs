@@ -61,7 +61,8 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
         let asks = terms.asks.iter().filter_map(|(ask, content)| {
             let target = targets.get(&*content.surface)?.as_ref();
             let barred = protects(&policy.limits.protected, content).map(|(_, why)| why);
-            Some(Live { grant: id, ask, content, target, end, barred })
+            let alone = Holders::from_iter([(id.clone(), *ask)]);
+            Some(Live { grant: id, ask, content, target, end, barred, alone })
         });
         live.insert(id, asks.collect());
     }
@@ -100,6 +101,8 @@ struct Live<'a> {
     end: Timestamp,
     /// Why an operator does not let it grant any more.
     barred: Option<String>,
+    /// Itself as the only holder, for all of its bindings.
+    alone: Holders,
 }
 
 /// Wanted bindings in the order in which they came up.
@@ -111,10 +114,9 @@ struct Wants {
 impl Wants {
     /// The outcome does not depend on the order of the calls.
     fn hold(&mut self, binding: Binding, live: &Live<'_>) {
-        let Live { grant, ask, content: _, target: _, end, barred } = live;
+        let Live { grant, ask, content: _, target: _, end, barred, alone } = live;
         let place = self.places.entry(binding).or_insert_with_key(|binding| {
-            let want =
-                Want { until: *end, last: (*grant).clone(), holders: Holders::default(), barred: barred.clone() };
+            let want = Want { until: *end, last: (*grant).clone(), holders: alone.clone(), barred: barred.clone() };
             self.list.push((binding.clone(), want));
             self.list.len() - 1
         });

@@ -314,17 +314,19 @@ fn compact(mut ledger: Ledger) -> Ledger {
 fn shared(ledger: &Ledger, holders: &Holders, stamp: &Stamp) -> (Holders, Option<Arc<Origin>>) {
     let Stamp { grants: _, commit, author } = stamp;
     let mut origin = commit.clone().zip(author.clone()).map(|(commit, author)| Arc::new(Origin { commit, author }));
-    let share = |(grant, ask): (&GrantId, &AskId)| match ledger.grants.get_key_value(grant) {
+    let mut own = true;
+    let share = |(holder, ask): (&GrantId, &AskId)| match ledger.grants.get_key_value(holder) {
         Some((grant, terms)) => {
+            own &= grant.is(holder);
             if origin.as_ref() == Some(&terms.origin) {
                 origin = Some(terms.origin.clone());
             }
             (grant.clone(), *ask)
         }
-        None => (grant.clone(), *ask),
+        None => (holder.clone(), *ask),
     };
-    let holders = holders.iter().map(share).collect();
-    (holders, origin)
+    let other = holders.iter().map(share).collect();
+    (if own { holders.clone() } else { other }, origin)
 }
 
 fn named(asks: &[Arc<Ask>]) -> LiteMap<AskId, Arc<Ask>> {

@@ -20,6 +20,11 @@ impl GrantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether both are one and the same text in memory.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl FromStr for GrantId {

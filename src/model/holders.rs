@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -6,17 +9,18 @@ use super::{AskId, GrantId};
 
 /// Which grants rely on a binding, and by which of their entries; in JSON a map of lists.
 ///
-/// Sorted pairs and no map of sets: mostly there is one, there are as many of these as bindings, and a map of one set takes
-/// ten times the memory.
+/// Sorted pairs and no map of sets, and shared: there are as many of these as bindings, mostly of one pair, and mostly the
+/// same for all bindings of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holders(Vec<(GrantId, AskId)>);
+pub struct Holders(Arc<Vec<(GrantId, AskId)>>);
 
 impl Holders {
     pub fn insert(&mut self, grant: GrantId, ask: AskId) {
         let pair = (grant, ask);
         if let Err(place) = self.0.binary_search(&pair) {
-            self.0.reserve_exact(1);
-            self.0.insert(place, pair);
+            let pairs = Arc::make_mut(&mut self.0);
+            pairs.reserve_exact(1);
+            pairs.insert(place, pair);
         }
     }
 

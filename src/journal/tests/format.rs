@@ -65,20 +65,21 @@ fn samples() -> Vec<Record> {
 /// A ledger in which nothing is empty.
 fn ledger() -> String {
     let owned = format!(
-        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["0a0b0c0d0e0f"]}},"stamp":{{{STAMP}"}},"landed":"yes",
-            "disputed":false,"drifted":false,"before":"absent","open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
+        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["0a0b0c0d0e0f"]}},"origin":{{"commit":"c0","author":"A"}},"landed":"yes",
+            "disputed":false,"drifted":false,"open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
             "asked":"2026-11-20T16:00:00Z","request":null}},"wrote":null,"revoked":false,
             "attempt":{{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{{"kind":"denied","detail":"no"}}}}}}"#
     );
     // A ledger names its asks; a line lists them.
     let terms = TERMS.replace(r#""asks":["#, r#""asks":{"0a0b0c0d0e0f":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
+    let terms = terms.replace(r#""commit":"c0","author":"A""#, r#""origin":{"commit":"c0","author":"A"}"#);
     let binding = BINDING.strip_prefix(r#""binding":"#).unwrap();
     format!(
         r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x"}},
             "clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{terms},"requester":"R","from":null,
             "start":"2026-11-20T09:00:00Z","ceiling":"2026-11-21T09:00:00Z","state":{{"withdrawn":{{
-            "effective":"2026-11-20T17:00:00Z","commit":"c2","author":"A"}}}}}}}},
-            "used":{{"old-one":["2026-11-01T00:00:00Z","expired"]}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
+            "effective":"2026-11-20T17:00:00Z","by":{{"commit":"c2","author":"A"}}}}}}}}}},
+            "used":{{"old-one":{{"at":"2026-11-01T00:00:00Z","cause":"withdrawn","by":{{"commit":"c2","author":"A"}}}}}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
             "held":{{"late":["b1","stale"]}},"owned":[[{binding},{owned}]],
             "standing":[[{binding},"2026-11-20T17:00:00Z"]],
             "refused":[[{binding},{{"count":1,"last":"2026-11-20T17:00:00Z",
