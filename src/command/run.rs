@@ -19,6 +19,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 use crate::{
     cli::{LogFormat, Run},
     config::{Cloud, Config},
+    decide::owed,
     engine::{Book, Daemon, Order},
     journal::FileJournal,
     model::Record,
@@ -53,15 +54,16 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
     daemon
-        .run(inbox, |status, outlook| {
+        .run(inbox, |cycle, outlook| {
             if !ready {
                 ready = true;
                 tell(&[NotifyState::Ready]);
             }
-            let overdue = status.owed.iter().filter(|owing| owing.state == "overdue").count();
+            let (ledger, held) = (cycle.ledger(), outlook.plan.held.len());
+            let owed = owed(ledger, &cycle.parts.policy, cycle.now());
+            let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
             let trouble = outlook.standstill.as_deref().or(outlook.source.as_deref()).unwrap_or("fine");
-            let text =
-                format!("{} grants, {overdue} overdue, {} held; {trouble}", status.grants.len(), status.held.len());
+            let text = format!("{} grants, {overdue} overdue, {held} held; {trouble}", ledger.grants.len());
             tell(&[NotifyState::Watchdog, NotifyState::Status(&text)]);
         })
         .await;

@@ -28,7 +28,7 @@ pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};
 pub use schema::grant_schema;
-pub use status::{Status, status};
+pub use status::{Status, owed, status};
 
 use crate::model::Target;
 

@@ -84,7 +84,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
 impl Ground<'_> {
     /// Wanted and not ours.
     fn fresh_want(&self, binding: &Binding, want: &Want, plan: &mut Plan) {
-        let seen = self.survey.seen(binding, FRESH.before(self.now));
+        let seen = self.survey.fresh(binding, FRESH.before(self.now));
         let note = |plan: &mut Plan, text: String| plan.notes.push(Note { binding: binding.clone(), text });
         if let Some(why) = &want.barred {
             return note(plan, format!("not granted: {why}"));

@@ -1,9 +1,11 @@
 //! The ledger as a person wants to see it: what is live, owed, held.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Attempt, Binding, Freeze, GrantId, Landed, Ledger, Policy, Span, State, Text};
+use crate::model::{Attempt, Binding, Freeze, GrantId, Landed, Ledger, Owned, Policy, Span, State, Terms, Text};
 
 use super::{end_of, fold::cause};
 
@@ -90,17 +92,9 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         .map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() })
         .collect();
     let mut grants = Vec::new();
-    let mut access: std::collections::BTreeMap<&GrantId, Vec<Access>> = std::collections::BTreeMap::new();
-    let mut owed = Vec::new();
+    let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();
     for (binding, owned) in &ledger.owned {
-        let mut wanted = false;
-        for id in owned.holders.keys() {
-            let Some(terms) = ledger.grants.get(id) else { continue };
-            let asked = owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
-            if !asked || end_of(terms, policy) <= now {
-                continue;
-            }
-            wanted = true;
+        for id in holding(ledger, owned, policy, now) {
             let state = match owned {
                 _ if owned.drifted => "drifted",
                 _ if owned.disputed => "disputed",
@@ -110,25 +104,6 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             };
             let trouble = owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string());
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
-        }
-        if !wanted {
-            let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
-            let ended = ended.unwrap_or(owned.until).min(now);
-            let state = match owned.revoked && owned.open.is_none() {
-                true => "settling",
-                false if BOUND.after(ended) < now => "overdue",
-                false => "revoking",
-            };
-            owed.push(Owing {
-                binding: binding.clone(),
-                grants: owned.holders.keys().cloned().collect(),
-                ended,
-                cause: cause(ledger, owned).0.to_string(),
-                state,
-                attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
-                next: owned.attempt.as_deref().map(Attempt::next),
-                trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
-            });
         }
     }
     for (id, terms) in &ledger.grants {
@@ -168,9 +143,50 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         latest: ledger.clock,
         freeze: ledger.freeze.clone(),
         grants,
-        owed,
+        owed: owed(ledger, policy, now),
         waiting: waiting.collect(),
         held,
         standing: ledger.standing.keys().cloned().collect(),
     }
+}
+
+/// The access whose end has come and that is not proven gone.
+pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
+    let mut owed = Vec::new();
+    for (binding, owned) in &ledger.owned {
+        if holding(ledger, owned, policy, now).next().is_some() {
+            continue;
+        }
+        let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
+        let ended = ended.unwrap_or(owned.until).min(now);
+        let state = match owned.revoked && owned.open.is_none() {
+            true => "settling",
+            false if BOUND.after(ended) < now => "overdue",
+            false => "revoking",
+        };
+        owed.push(Owing {
+            binding: binding.clone(),
+            grants: owned.holders.keys().cloned().collect(),
+            ended,
+            cause: cause(ledger, owned).0.to_string(),
+            state,
+            attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
+            next: owned.attempt.as_deref().map(Attempt::next),
+            trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
+        });
+    }
+    owed
+}
+
+/// The grants that a binding is still held for.
+fn holding<'a>(
+    ledger: &'a Ledger,
+    owned: &'a Owned,
+    policy: &'a Policy,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a GrantId> {
+    owned.holders.keys().filter(move |id| {
+        let asks = |terms: &Terms| owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
+        ledger.grants.get(id).is_some_and(|terms| asks(terms) && end_of(terms, policy) > now)
+    })
 }

@@ -257,7 +257,7 @@ impl Cycle {
                             self.asking.insert(selector.clone(), Some(now));
                         }
                     }
-                    self.survey.take(reading);
+                    self.survey.take(reading, now);
                 }
             }
         }

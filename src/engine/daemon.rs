@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::{
-    decide::{Status, status},
-    model::{Policy, Span},
-};
+use crate::model::{Policy, Span};
 
 use super::{Cycle, Executor, Happening, Outlook};
 
@@ -47,7 +44,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Runs until it is told to stop. `told` hears of every turn of the loop.
-    pub async fn run(mut self, mut orders: UnboundedReceiver<Order>, mut told: impl FnMut(&Status, &Outlook)) {
+    pub async fn run(mut self, mut orders: UnboundedReceiver<Order>, mut told: impl FnMut(&Cycle, &Outlook)) {
         let clock = self.cycle.parts.clock.clone();
         let mut polled = self.cycle.now();
         let mut sweep_at = (self.pulse.sweep)(polled);
@@ -55,7 +52,7 @@ impl Daemon {
         self.cycle.sweep();
         loop {
             let outlook = self.turn();
-            told(&status(self.cycle.ledger(), &self.cycle.parts.policy, self.cycle.now()), &outlook);
+            told(&self.cycle, &outlook);
             let poll_at = self.pulse.poll.after(polled);
             let wake = [sweep_at, outlook.plan.wake].into_iter().flatten().fold(poll_at, Timestamp::min);
             // Biased: an order to stop and a fate go before the next thing to do.

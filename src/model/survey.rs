@@ -34,17 +34,25 @@ pub struct Sight {
 /// The last good answer of each selector, or the trouble that kept us from one.
 pub type Answers = BTreeMap<Selector, Result<Vec<Text>, Trouble>>;
 
+/// A look at one binding: when it began, when it came back, and what it saw.
+#[derive(Debug, Clone)]
+struct Look {
+    began: Timestamp,
+    came: Timestamp,
+    seen: Seen,
+}
+
 /// What was seen of the cloud, and when: bindings and what the selectors answered.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     pub answers: Answers,
     /// Looked up only, never shown in its order.
-    sights: HashMap<Binding, (Timestamp, Seen)>,
+    sights: HashMap<Binding, Look>,
 }
 
 impl Survey {
-    /// Takes a reading in. A selector that could not be asked keeps its earlier answer: unknown is not empty.
-    pub fn take(&mut self, reading: Reading) {
+    /// Takes a reading in that came back at `now`. A selector that could not be asked keeps its earlier answer: unknown is not empty.
+    pub fn take(&mut self, reading: Reading, now: Timestamp) {
         match reading {
             Reading::Answer { selector, at: _, places: Err(trouble) } => {
                 self.answers.entry(selector).or_insert(Err(trouble));
@@ -53,15 +61,23 @@ impl Survey {
                 self.answers.insert(selector, places);
             }
             Reading::Sight(Sight { binding, at, seen }) => {
-                self.sights.insert(binding, (at, seen));
+                self.sights.insert(binding, Look { began: at, came: now, seen });
             }
         }
     }
 
-    /// What was seen of a binding at or after `since`; [`Seen::Unread`] if nobody has looked since then.
+    /// What a look that began at or after `since` saw of a binding; [`Seen::Unread`] if there was none.
     pub fn seen(&self, binding: &Binding, since: Timestamp) -> &Seen {
         match self.sights.get(binding) {
-            Some((at, seen)) if *at >= since => seen,
+            Some(look) if look.began >= since => &look.seen,
+            _ => &Seen::Unread,
+        }
+    }
+
+    /// What a look that came back at or after `since` saw, however long it took; [`Seen::Unread`] if there was none.
+    pub fn fresh(&self, binding: &Binding, since: Timestamp) -> &Seen {
+        match self.sights.get(binding) {
+            Some(look) if look.came >= since => &look.seen,
             _ => &Seen::Unread,
         }
     }
@@ -71,14 +87,14 @@ impl Survey {
         self.sights.remove(binding);
     }
 
-    /// When the binding was last looked at.
+    /// When the last look at the binding came back.
     pub fn looked(&self, binding: &Binding) -> Option<Timestamp> {
-        self.sights.get(binding).map(|(at, _)| *at)
+        self.sights.get(binding).map(|look| look.came)
     }
 
-    /// Drops the sights older than `before`, which no decision may use any more.
+    /// Drops the looks that came back before `before`, which no decision may use any more.
     pub fn fade(&mut self, before: Timestamp) {
-        self.sights.retain(|_, (at, _)| *at >= before);
+        self.sights.retain(|_, look| look.came >= before);
     }
 
     /// Forgets the selectors that nobody asks any more.

@@ -10,6 +10,7 @@
 mod binary;
 mod crash;
 mod house;
+mod plan;
 mod property;
 mod scenarios;
 mod sim;

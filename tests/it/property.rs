@@ -209,7 +209,7 @@ impl House {
             self.record(plan.records.clone());
             for binding in plan.reads {
                 let seen = if self.cloud.contains_key(&binding) { Seen::Present { ours: None } } else { Seen::Absent };
-                self.survey.take(Reading::Sight(Sight { binding, at: self.now, seen }));
+                self.survey.take(Reading::Sight(Sight { binding, at: self.now, seen }), self.now);
             }
             assert_eq!(
                 digest(&Plan { steps: plan.steps.clone(), ..Plan::default() }),
