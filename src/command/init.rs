@@ -53,11 +53,11 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
         Format::Text => {
             let files = match (ids.len(), existing) {
                 (0, _) => "no grant files are there yet".to_owned(),
-                (count, true) => {
-                    format!("the {count} files that are there may grant, their time counts from their commit")
+                (n, true) => {
+                    format!("{} may grant, with their time from their commit on: they were there already", count(n, "file"))
                 }
-                (count, false) => {
-                    format!("the {count} files that are there grant nothing (`--existing` would let them)")
+                (n, false) => {
+                    format!("{} that were there already grant nothing (`--existing` would let them)", count(n, "file"))
                 }
             };
             format!("journal begun in {}\nat {commit}; {files}\n", setup.config.state.display())

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,10 +14,10 @@ use crate::{
     config::Config,
     decide::{
         LONGEST, Targets, judge, parse,
-        render::{findings_json, findings_text},
+        render::{count, findings_json, findings_text},
         stem,
     },
-    model::{Clock, Finding, Grant, GrantId, Level, Policy},
+    model::{Clock, Finding, Grant, GrantId, Level, Odd, Policy, names_grant},
     surface::world::RealClock,
 };
 
@@ -48,7 +49,9 @@ pub fn run(args: &Lint) -> Result<ExitCode> {
             } else {
                 " (form and built-in protections; --config checks accounts and limits too)"
             };
-            print(&format!("{} files, {errors} errors, {warnings} warnings{form}\n", checked.files));
+            let sum =
+                [(checked.files, "file"), (errors, "error"), (warnings, "warning")].map(|(n, what)| count(n, what));
+            print(&format!("{}{form}\n", sum.join(", ")));
         }
     }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -131,18 +134,21 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
         }
         let kind = entry.file_type()?;
         if kind.is_symlink() {
-            findings.push(Finding::error(
-                &shown,
-                None,
-                "a symlink: only regular files count",
-                "put the file itself here",
-            ));
+            findings.push(Odd::Link.finding(&shown));
+        } else if kind.is_dir() && path.join(".git").symlink_metadata().is_ok() {
+            findings.push(Odd::Module.finding(&shown));
         } else if kind.is_dir() && depth >= DEEPEST {
             findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {DEEPEST} folders")));
         } else if kind.is_dir() {
             walk(&path, depth + 1, found, findings)?;
-        } else if kind.is_file() && (name.ends_with(".yaml") || name.ends_with(".yml")) {
-            found.push(path);
+        } else if kind.is_file() && names_grant(&name.to_ascii_lowercase()) {
+            if !names_grant(&name) {
+                findings.push(Odd::Case.finding(&shown));
+            } else if entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o100 != 0) {
+                findings.push(Odd::Executable.finding(&shown));
+            } else {
+                found.push(path);
+            }
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 use crate::{
     cli::{LogFormat, Run},
     config::{Cloud, Config},
-    decide::owed,
+    decide::{owed, render::count},
     engine::{Book, Daemon, Order},
     journal::FileJournal,
     model::Record,
@@ -63,7 +63,7 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
             let owed = owed(ledger, &cycle.parts.policy, cycle.now());
             let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
             let trouble = outlook.standstill.as_deref().or(outlook.source.as_deref()).unwrap_or("fine");
-            let text = format!("{} grants, {overdue} overdue, {held} held; {trouble}", ledger.grants.len());
+            let text = format!("{}, {overdue} overdue, {held} held; {trouble}", count(ledger.grants.len(), "grant"));
             tell(&[NotifyState::Watchdog, NotifyState::Status(&text)]);
         })
         .await;

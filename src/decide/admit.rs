@@ -15,7 +15,7 @@ use crate::model::{
 use super::{
     desire::end_of,
     guard::{effective, holding},
-    judge, stem,
+    judge, moment, stem,
 };
 
 /// A revision, read and parsed.
@@ -278,8 +278,11 @@ impl Revision<'_> {
         }
         let prior = self.ledger.prior.contains_key(id);
         if !prior && *committed < limits.stale_after.before(self.now) {
-            let reason =
-                format!("committed at {committed}, more than {} before it could be accepted", limits.stale_after);
+            let reason = format!(
+                "committed at {}, more than {} before it could be accepted",
+                moment(*committed),
+                limits.stale_after
+            );
             if self.ledger.held.get(id).is_none_or(|(held, _)| held != blob) {
                 self.admission.records.push(Record::Hold {
                     grant: id.clone(),
@@ -303,7 +306,7 @@ impl Revision<'_> {
             return self.tell(
                 filed,
                 Level::Warning,
-                format!("over since {until}: it grants nothing"),
+                format!("over since {}: it grants nothing", moment(until)),
                 "delete the file",
             );
         }

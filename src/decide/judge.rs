@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::moment;
 use crate::model::{Ask, Grant, Limits, Protected};
 
 /// Why a grant cannot be accepted at `now`, and what to write instead; `None` if it can. Over is not a reason: an end that
@@ -13,7 +14,7 @@ pub fn judge(grant: &Grant, limits: &Limits, now: Timestamp) -> Option<(String, 
     {
         return Some((
             format!("`from: {from}` is further ahead than `max_ahead`, {max_ahead}"),
-            format!("merge it later, or write a `from` before {}", max_ahead.after(now)),
+            format!("merge it later, or write a `from` before {}", moment(max_ahead.after(now))),
         ));
     }
     let start = grant.from.unwrap_or(now).max(now);
@@ -22,7 +23,7 @@ pub fn judge(grant: &Grant, limits: &Limits, now: Timestamp) -> Option<(String, 
     {
         return Some((
             format!("`until: {until}` is beyond `max_duration`, {max_duration}"),
-            format!("write an `until` before {}", max_duration.after(start)),
+            format!("write an `until` before {}", moment(max_duration.after(start))),
         ));
     }
     None

@@ -18,7 +18,9 @@ mod shape;
 mod status;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
 
 pub use admit::{Admission, Filed, Intake, admit, close};
 pub use desire::{Want, Wanted, desire, earliest, end_of};
@@ -34,3 +36,8 @@ use crate::model::Target;
 
 /// The surfaces by name: the pure halves, as the registry lists them.
 pub type Targets = BTreeMap<&'static str, Box<dyn Target>>;
+
+/// A moment for people, in whole seconds: RFC 3339 in UTC.
+pub fn moment(at: Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::model::{
-    Ask, BadId, Fields, Finding, Given, Grant, GrantId, Kind, Need, Policy, Span, Tags, Target, Text, instant,
+    Ask, BadId, Fields, Finding, Given, Grant, GrantId, Kind, Need, Pattern, Policy, Span, Tags, Target, Text, instant,
 };
 
 use super::{
@@ -219,14 +219,10 @@ fn ask(target: &dyn Target, key: &Node, node: &Node, examiner: &mut Examiner<'_>
         let given = match field.kind {
             Kind::Account => account(node, examiner, policy),
             Kind::Region => region(node, nodes.get("account"), examiner, policy),
-            Kind::Word(pattern) => examiner.word(field.name, node).and_then(|word| {
-                if pattern.matches(word) {
-                    return Some(Given::One(word.into()));
-                }
-                examiner.error(node, format!("`{}` is not {}", printable(word), pattern.what), pattern.hint);
-                None
-            }),
-            Kind::Tags => tags(field.name, node, examiner),
+            Kind::Word(pattern) => examiner
+                .word(field.name, node)
+                .and_then(|word| fits(word, pattern, node, examiner).then(|| Given::One(word.into()))),
+            Kind::Tags(keys, values) => tags(field.name, node, (keys, values), examiner),
         };
         if let Some(given) = given {
             fields.insert(field.name, given);
@@ -349,7 +345,7 @@ fn region(node: &Node, account: Option<&&Node>, examiner: &mut Examiner<'_>, pol
 }
 
 /// `{ Key: value }` or `{ Key: [value, value] }`: every key must match, by any of its values.
-fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
+fn tags(name: &str, node: &Node, (keys, allowed): (&Pattern, &Pattern), examiner: &mut Examiner<'_>) -> Option<Given> {
     let before = examiner.findings.len();
     let entries = examiner.entries(&format!("`{name}`"), node)?;
     if entries.is_empty() {
@@ -361,7 +357,7 @@ fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
     }
     let mut tags = Tags::new();
     for (key, key_node, value) in entries {
-        tag(key, 128, "a tag key", key_node, examiner);
+        fits(key, keys, key_node, examiner);
         let nodes = match &value.value {
             Value::List(list) if list.is_empty() => {
                 examiner.error(value, format!("tag `{}` has no value", printable(key)), "write at least one");
@@ -372,24 +368,22 @@ fn tags(name: &str, node: &Node, examiner: &mut Examiner<'_>) -> Option<Given> {
         };
         let mut values: Vec<Text> = Vec::new();
         for node in nodes {
-            if let Some(word) = examiner.word(key, node) {
-                tag(word, 256, "a tag value", node, examiner);
+            if let Some(word) = examiner.word(key, node)
+                && fits(word, allowed, node, examiner)
+            {
                 values.push(word.into());
             }
         }
-        values.sort();
-        values.dedup();
         tags.insert(Text::from(key), values);
     }
     (examiner.findings.len() == before).then_some(Given::Tags(tags))
 }
 
-/// What EC2 lets a tag hold, ASCII only, and no wildcard: DescribeInstances takes `*` and `?` in a value for any text.
-fn tag(word: &str, longest: usize, what: &str, node: &Node, examiner: &mut Examiner<'_>) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c);
-    if word.is_empty() || word.len() > longest || word.trim() != word || !word.chars().all(plain) {
-        let help =
-            format!("1 to {longest} of letters, digits, blanks within and _ . : / = + - @; wildcards do not select");
-        examiner.error(node, format!("`{}` is not {what}", printable(word)), help);
+/// Whether a word is of the pattern; a finding if not.
+fn fits(word: &str, pattern: &Pattern, node: &Node, examiner: &mut Examiner<'_>) -> bool {
+    let fits = pattern.matches(word);
+    if !fits {
+        examiner.error(node, format!("`{}` is not {}", printable(word), pattern.what), pattern.hint);
     }
+    fits
 }

@@ -13,6 +13,7 @@ use super::{
     Targets,
     desire::{Want, Wanted, earliest},
     fold::cause,
+    moment,
 };
 
 /// How long after our last write an absence has to be read before the binding is forgotten: AWS may answer with an older
@@ -101,7 +102,12 @@ impl Ground<'_> {
             plan.wake = earliest(plan.wake, attempt.next());
             return note(
                 plan,
-                format!("not granted yet: {} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next()),
+                format!(
+                    "not granted yet: {} (attempt {}, next at {})",
+                    attempt.trouble,
+                    attempt.count,
+                    moment(attempt.next())
+                ),
             );
         }
         match seen {
@@ -128,7 +134,10 @@ impl Ground<'_> {
             && attempt.next() > self.now
         {
             plan.wake = earliest(plan.wake, attempt.next());
-            return note(plan, format!("{} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next()));
+            return note(
+                plan,
+                format!("{} (attempt {}, next at {})", attempt.trouble, attempt.count, moment(attempt.next())),
+            );
         }
         let asked = owned.open.as_ref().map(|open| open.asked);
         let since = asked.max(owned.wrote).unwrap_or(Timestamp::MIN);
@@ -161,6 +170,9 @@ impl Ground<'_> {
                 Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
             };
         }
+        if owned.drifted && matches!(seen, Seen::Present { .. }) {
+            note(plan, "drift: removed by somebody else, and there again: it ends with the grant".into());
+        }
         let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if *end != want.until);
         match seen {
             Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
@@ -174,7 +186,7 @@ impl Ground<'_> {
                     note(plan, "drift: removed by somebody else".into());
                 }
             }
-            _ if owned.drifted => note(plan, "drift: removed by somebody else".into()),
+            Seen::Unread | Seen::Blind(_) if owned.drifted => note(plan, "drift: removed by somebody else".into()),
             _ if owned.until != want.until || marked_otherwise => {
                 if want.until > owned.until && (self.standstill.is_some() || want.barred.is_some()) {
                     note(plan, "not extended: granting stands still, or an operator protects it".into());
@@ -214,7 +226,8 @@ impl Ground<'_> {
             && attempt.next() > self.now
         {
             plan.wake = earliest(plan.wake, attempt.next());
-            let text = format!("overdue: {} (attempt {}, next at {})", attempt.trouble, attempt.count, attempt.next());
+            let text =
+                format!("overdue: {} (attempt {}, next at {})", attempt.trouble, attempt.count, moment(attempt.next()));
             return plan.notes.push(Note { binding: binding.clone(), text });
         }
         let (cause, by) = cause(self.ledger, owned);

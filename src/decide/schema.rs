@@ -52,14 +52,15 @@ fn entry(fields: &[Field]) -> Map<String, Value> {
             Kind::Account => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
             Kind::Region => json!({ "type": "string", "pattern": "^[a-z0-9-]{5,32}$" }),
             Kind::Word(pattern) => json!({ "type": "string", "pattern": pattern.regex, "maxLength": pattern.longest }),
-            Kind::Tags => json!({
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": { "anyOf": [
-                    { "type": "string", "minLength": 1, "maxLength": 256 },
-                    { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1, "maxLength": 256 } },
-                ] },
-            }),
+            Kind::Tags(keys, values) => {
+                let value = json!({ "type": "string", "pattern": values.regex, "maxLength": values.longest });
+                json!({
+                    "type": "object",
+                    "minProperties": 1,
+                    "propertyNames": { "pattern": keys.regex, "maxLength": keys.longest },
+                    "additionalProperties": { "anyOf": [value, { "type": "array", "minItems": 1, "items": value }] },
+                })
+            }
         };
         if let Value::Object(schema) = &mut schema {
             schema.insert("description".into(), format!("{about} Such as `{example}`.").into());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::{Attempt, Binding, Freeze, GrantId, Landed, Ledger, Owned, Policy, Span, State, Terms, Text};
 
-use super::{end_of, fold::cause};
+use super::{end_of, fold::cause, moment};
 
 /// How long after its end a revocation is no longer just under way.
 pub const BOUND: Span = Span::seconds(30);
@@ -110,7 +110,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         let until = end_of(terms, policy);
         let state = match &terms.state {
             State::Withdrawn { effective, .. } if *effective > now => {
-                let reason = format!("withdrawn together with many others: takes effect at {effective}");
+                let reason = format!("withdrawn together with many others: takes effect at {}", moment(*effective));
                 held.push(HeldStatus { grant: id.clone(), reason: reason.into() });
                 "withdrawal held"
             }

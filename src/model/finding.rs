@@ -37,6 +37,30 @@ impl Finding {
     }
 }
 
+/// Why an entry of the grants folder is not read, be it in Git or in a working tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    Link,
+    Module,
+    /// `.YAML`
+    Case,
+    Executable,
+}
+
+impl Odd {
+    pub fn finding(self, path: &str) -> Finding {
+        let (message, help) = match self {
+            Self::Link => ("a symbolic link is not followed", "commit the file itself in its place".to_owned()),
+            Self::Module => ("a submodule is not read", "commit its files themselves in its place".to_owned()),
+            Self::Case => ("the extension is not in lower case, so the file is not read", "write `.yaml`".to_owned()),
+            Self::Executable => {
+                ("the file is executable", format!("make it a regular file: git update-index --chmod=-x {path}"))
+            }
+        };
+        Finding::error(path, None, message, help)
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

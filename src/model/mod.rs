@@ -20,7 +20,7 @@ mod window;
 
 pub use binding::{Binding, Text};
 pub use clock::{Clock, Wait};
-pub use finding::{Finding, Level, Spot};
+pub use finding::{Finding, Level, Odd, Spot};
 pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId, Tags};
 pub use holders::Holders;
 pub use journal::{Journal, JournalError, Line};
@@ -28,7 +28,7 @@ pub use ledger::{Attempt, Freeze, Landed, Ledger, Origin, Over, Owned, Pending, 
 pub use plan::{Cause, Held, Note, Plan, Seen, Stated, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
 pub use record::{Record, Stamp};
-pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree};
+pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree, names_grant};
 pub use survey::{Answers, Reading, Selector, Sight, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Target, Trouble, TroubleKind, Write};
 pub use window::{BadTime, Span, Window, instant};

@@ -70,6 +70,12 @@ pub struct Log {
     pub changes: Vec<Change>,
 }
 
+/// Whether a path below the grants folder names a grant file: `.yaml` or `.yml`, and no part of it starts with a dot.
+/// The tree and the log must agree on this.
+pub fn names_grant(below: &str) -> bool {
+    !below.split('/').any(|part| part.starts_with('.')) && (below.ends_with(".yaml") || below.ends_with(".yml"))
+}
+
 /// Where grants come from. All methods but `fetch` read what was fetched, without the network.
 pub trait Source: Send + Sync {
     /// Brings the branch up to date and answers its head. Costs one `ls-remote` if nothing changed.

@@ -55,8 +55,8 @@ pub enum Kind {
     Region,
     /// A word of one ASCII pattern.
     Word(&'static Pattern),
-    /// Tags: keys, each with one value or a list of them.
-    Tags,
+    /// Tags: keys of the first pattern, each with one value or a list of values of the second.
+    Tags(&'static Pattern, &'static Pattern),
 }
 
 /// Whether a field must be there.

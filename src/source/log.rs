@@ -6,9 +6,8 @@ use super::{
     child::{self, Limits},
     fetch::last_words,
     git::Git,
-    names_grant,
 };
-use crate::model::{Change, Commit, Log, Oid, SourceError, Text};
+use crate::model::{Change, Commit, Log, Oid, SourceError, Text, names_grant};
 
 /// About 250 bytes a commit: a million commits.
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), memory: 2 << 30, file: 0, output: 256 << 20 };

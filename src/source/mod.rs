@@ -117,9 +117,3 @@ impl Source for GitSource {
         })
     }
 }
-
-/// Whether a path below the grants folder names a grant file: `.yaml` or `.yml`, and no part of it starts with a dot.
-/// The tree and the log must agree on this.
-fn names_grant(below: &str) -> bool {
-    !below.split('/').any(|part| part.starts_with('.')) && (below.ends_with(".yaml") || below.ends_with(".yml"))
-}

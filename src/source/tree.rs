@@ -2,8 +2,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use git2::{ErrorCode, ObjectType, Odb, Repository};
 
-use super::names_grant;
-use crate::model::{Commit, Entry, Finding, Oid, SourceError, Tree};
+use crate::model::{Commit, Entry, Finding, Odd, Oid, SourceError, Tree, names_grant};
 
 /// Where the head of the remote branch is kept.
 pub(super) const FETCHED: &str = "refs/grantd/fetched";
@@ -253,16 +252,11 @@ impl<'a> Walk<'a> {
     fn file(&mut self, id: git2::Oid, path: &str, name: &str, mode: i32) -> Result<(), Stop> {
         let lower = name.to_ascii_lowercase();
         match mode & FORMAT {
-            LINK => self.finding(path, "a symbolic link is not followed", "commit the file itself in its place"),
-            MODULE => self.finding(path, "a submodule is not read", "commit its files themselves in its place"),
+            LINK => self.findings.push(Odd::Link.finding(path)),
+            MODULE => self.findings.push(Odd::Module.finding(path)),
             FILE if !names_grant(&lower) => {}
-            FILE if !names_grant(name) => {
-                self.finding(path, "the extension is not in lower case, so the file is not read", "write `.yaml`");
-            }
-            FILE if mode & EXECUTE != 0 => {
-                let help = format!("make it a regular file: git update-index --chmod=-x {path}");
-                self.finding(path, "the file is executable", &help);
-            }
+            FILE if !names_grant(name) => self.findings.push(Odd::Case.finding(path)),
+            FILE if mode & EXECUTE != 0 => self.findings.push(Odd::Executable.finding(path)),
             FILE => {
                 let (size, kind) = header(self.odb, id)?;
                 if kind != ObjectType::Blob {

@@ -1,6 +1,9 @@
 use std::fmt::Write;
 
-use crate::model::{Fate, GrantId, Line, Record, Stamp};
+use crate::{
+    decide::moment,
+    model::{Fate, GrantId, Line, Record, Stamp},
+};
 
 use super::{BAD, CHANGE, GOOD, QUIET, WARNING, paint};
 
@@ -8,7 +11,7 @@ use super::{BAD, CHANGE, GOOD, QUIET, WARNING, paint};
 pub fn history_text(line: &Line) -> String {
     let Line { seq, at, record } = line;
     let (what, style) = sentence(record);
-    let time = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let time = moment(*at);
     let mut text = String::new();
     let _ = write!(text, "{} {}", paint(QUIET, format!("{seq:>6} {time}")), paint(style, what));
     if let Some(why) = stamp(record) {
@@ -47,18 +50,19 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Head { commit, .. } => (format!("head {}", commit.short()), QUIET),
         Record::Freeze { reason, .. } => (format!("freeze: {reason}"), WARNING),
         Record::Thaw { commit } => (format!("thaw at {}", commit.short()), GOOD),
-        Record::Accept { grant, commit, author, start, until, .. } => {
-            (format!("accept {grant} from {start} until {until}, {} by {author}", commit.short()), GOOD)
-        }
+        Record::Accept { grant, commit, author, start, until, .. } => (
+            format!("accept {grant} from {} until {}, {} by {author}", moment(*start), moment(*until), commit.short()),
+            GOOD,
+        ),
         Record::Amend { grant, commit, author, until, .. } => {
-            (format!("amend {grant} until {until}, {} by {author}", commit.short()), CHANGE)
+            (format!("amend {grant} until {}, {} by {author}", moment(*until), commit.short()), CHANGE)
         }
         Record::Shorten { grant, until } => {
-            (format!("shorten {grant} until {until}: the configuration allows no more"), CHANGE)
+            (format!("shorten {grant} until {}: the configuration allows no more", moment(*until)), CHANGE)
         }
         Record::Hold { grant, reason, .. } => (format!("hold {grant}: {reason}"), WARNING),
         Record::Withdraw { grant, commit, author, effective } => {
-            (format!("withdraw {grant} at {effective}, {} by {author}", commit.short()), CHANGE)
+            (format!("withdraw {grant} at {}, {} by {author}", moment(*effective), commit.short()), CHANGE)
         }
         Record::Restore { grant, commit } => (format!("restore {grant}, {}", commit.short()), CHANGE),
         Record::Release { grants, digest } => {
@@ -67,7 +71,7 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Finish { grant, cause } => (format!("finish {grant}: {cause}"), CHANGE),
         Record::Join { binding, .. } => (format!("join {binding}"), QUIET),
         Record::Intend { verb, binding, cause, until, .. } => {
-            (format!("intend {verb} {binding} until {until}, {cause}"), QUIET)
+            (format!("intend {verb} {binding} until {}, {cause}", moment(*until)), QUIET)
         }
         Record::Sent { binding, request, .. } => (format!("sent {request} for {binding}"), QUIET),
         Record::Fate { verb, binding, fate, .. } => match fate {

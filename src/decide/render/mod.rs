@@ -22,6 +22,15 @@ const CHANGE: Style = AnsiColor::Yellow.on_default();
 const QUIET: Style = Style::new().dimmed();
 const HEAD: Style = Style::new().bold();
 
+/// `1 grant`, `2 grants`.
+pub fn count(number: usize, what: &str) -> String {
+    match (number, what.ends_with('s')) {
+        (1, _) => format!("1 {what}"),
+        (_, true) => format!("{number} {what}es"),
+        (_, false) => format!("{number} {what}s"),
+    }
+}
+
 fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }

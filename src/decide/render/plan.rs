@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    decide::digest,
+    decide::{digest, moment},
     model::{Commit, Finding, Held, Level, Note, Plan, Step, Verb},
 };
 
@@ -36,7 +36,7 @@ fn reason(step: &Step) -> String {
     let grants: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
     match verb {
         Verb::Revoke => format!("{} · {cause}", grants.join(", ")),
-        Verb::Grant | Verb::Renew => format!("until {until} · {} · {cause}{commit}", grants.join(", ")),
+        Verb::Grant | Verb::Renew => format!("until {} · {} · {cause}{commit}", moment(*until), grants.join(", ")),
     }
 }
 
@@ -45,7 +45,7 @@ pub fn plan_text(shown: &Shown<'_>) -> String {
     let Shown { at, plan, findings, head, standstill, source, unjournaled } = shown;
     let mut text = findings_text(findings);
     let head = head.map_or("no revision".to_owned(), |head| format!("revision {}", head.short()));
-    let _ = writeln!(text, "{} {head}, {at}", paint(HEAD, "plan"));
+    let _ = writeln!(text, "{} {head}, {}", paint(HEAD, "plan"), moment(*at));
     let mut warn = |why: &str| {
         let _ = writeln!(text, "{} {why}", paint(WARNING, "!"));
     };
@@ -69,7 +69,7 @@ pub fn plan_text(shown: &Shown<'_>) -> String {
         let _ = writeln!(text, "           {}", paint(QUIET, reason(step)));
     }
     for Held { grant, reason, until } in &plan.held {
-        let until = until.map_or_else(String::new, |until| format!(" (goes on by itself at {until})"));
+        let until = until.map_or_else(String::new, |until| format!(" (goes on by itself at {})", moment(until)));
         let _ = writeln!(text, "  {} {grant}", paint(WARNING, "= held  "));
         let _ = writeln!(text, "           {}", paint(QUIET, format!("{reason}{until}")));
     }
@@ -96,7 +96,7 @@ pub fn plan_markdown(shown: &Shown<'_>) -> String {
     let (revoke, renew, grant) = counts(plan);
     let mut text = format!("### grantd plan: {grant} to grant, {renew} to renew, {revoke} to revoke\n\n");
     let head = head.map_or("no revision".to_owned(), |head| format!("revision `{}`", head.short()));
-    let _ = writeln!(text, "{head}, {at}\n");
+    let _ = writeln!(text, "{head}, {}\n", moment(*at));
     let source = source.map(|why| format!("Git: {why}"));
     for why in [source.as_deref(), *standstill, unjournaled.then_some(UNJOURNALED)].into_iter().flatten() {
         let _ = writeln!(text, "> **Note:** {}\n", cell(why));
@@ -122,7 +122,7 @@ pub fn plan_markdown(shown: &Shown<'_>) -> String {
         text.push('\n');
     }
     for Held { grant, reason, until } in &plan.held {
-        let until = until.map_or_else(String::new, |until| format!(" (goes on by itself at {until})"));
+        let until = until.map_or_else(String::new, |until| format!(" (goes on by itself at {})", moment(until)));
         let _ = writeln!(text, "- held: {}: {}{until}", code(grant.as_str()), cell(reason));
     }
     for Note { binding, text: note } in &plan.notes {

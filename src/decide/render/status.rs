@@ -1,8 +1,11 @@
 use std::fmt::Write;
 
-use crate::decide::status::{Access, GrantStatus, HeldStatus, Owing, Status, Waiting};
+use crate::decide::{
+    moment,
+    status::{Access, GrantStatus, HeldStatus, Owing, Status, Waiting},
+};
 
-use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, paint};
+use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, count, paint};
 
 /// For a terminal.
 pub fn status_text(status: &Status) -> String {
@@ -10,16 +13,22 @@ pub fn status_text(status: &Status) -> String {
     let head = head
         .as_ref()
         .map_or("no revision accepted".to_owned(), |head| format!("revision {}", head.get(..10).unwrap_or(head)));
-    let mut text = format!("{} {head}, {at}\n", paint(HEAD, "status"));
+    let mut text = format!("{} {head}, {}\n", paint(HEAD, "status"), moment(*at));
     if let Some(freeze) = freeze {
-        let _ = writeln!(text, "{} granting is frozen since {}: {}", paint(WARNING, "!"), freeze.since, freeze.reason);
+        let _ = writeln!(
+            text,
+            "{} granting is frozen since {}: {}",
+            paint(WARNING, "!"),
+            moment(freeze.since),
+            freeze.reason
+        );
     }
     for GrantStatus { id, requester, purpose, path: _, commit: _, start, until, state, access } in grants {
         let style = if *state == "live" { GOOD } else { CHANGE };
         let when = if *state == "waiting for its start" {
-            format!("from {start} until {until}")
+            format!("from {} until {}", moment(*start), moment(*until))
         } else {
-            format!("until {until}")
+            format!("until {}", moment(*until))
         };
         let _ = writeln!(text, "{} {} {when}", paint(HEAD, id), paint(style, state));
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{requester}: {purpose}")));
@@ -35,12 +44,14 @@ pub fn status_text(status: &Status) -> String {
         let style = if *state == "overdue" { BAD } else { CHANGE };
         let grants: Vec<_> = grants.iter().map(|id| id.as_str()).collect();
         let _ = writeln!(text, "{} {binding}", paint(style, format!("{state:<9}")));
-        let _ = writeln!(text, "    {}", paint(QUIET, format!("{}: {cause} at {ended}", grants.join(", "))));
+        let _ = writeln!(text, "    {}", paint(QUIET, format!("{}: {cause} at {}", grants.join(", "), moment(*ended))));
         if let (Some(trouble), Some(next)) = (trouble, next) {
+            let next = moment(*next);
             let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
         }
     }
     for Waiting { binding, attempts, next, trouble } in waiting {
+        let next = moment(*next);
         let _ = writeln!(text, "{} {binding}", paint(CHANGE, "waiting  "));
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
     }
@@ -54,8 +65,9 @@ pub fn status_text(status: &Status) -> String {
     let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
     let _ = writeln!(
         text,
-        "{} grants, {live} accesses, {} ending, {overdue} overdue, {} held",
-        grants.len(),
+        "{}, {}, {} ending, {overdue} overdue, {} held",
+        count(grants.len(), "grant"),
+        count(live, "access"),
         owed.len() - overdue,
         held.len()
     );

@@ -2,7 +2,7 @@
 //! `windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe`.
 
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Tags, Target},
+    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},
     names,
 };
 
@@ -40,7 +40,7 @@ static FIELDS: [Field; 4] = [
     },
     Field {
         name: "instances",
-        kind: Kind::Tags,
+        kind: Kind::Tags(&names::TAG_KEY, &names::TAG_VALUE),
         need: Need::Always,
         about: "Which Windows hosts, by their tags: every key must match, with any of its values. \
                 The hosts that match at the start are the hosts of this grant to its end.",
@@ -79,7 +79,6 @@ impl Target for WindowsAdmin {
             }
         }
         if let Some(Given::Tags(tags)) = fields.get_mut("instances") {
-            wrong.extend(wrong_tags(tags).into_iter().map(|(message, help)| ("instances", message, help)));
             for (_, values) in tags.iter_mut() {
                 values.sort();
                 values.dedup();
@@ -103,25 +102,4 @@ impl Target for WindowsAdmin {
         };
         places.iter().map(|place| Binding::new(SURFACE, place, ROLE, ask.word("user"))).collect()
     }
-}
-
-/// What is wrong with the tags, and what to write instead.
-fn wrong_tags(tags: &Tags) -> Vec<(String, String)> {
-    const EXAMPLE: &str = "name at least one key with a value: `{ AccessGroup: JITAdmins }`";
-    if tags.is_empty() {
-        return vec![("no tag is given, which would mean every host".to_owned(), EXAMPLE.to_owned())];
-    }
-    let mut wrong = Vec::new();
-    for (key, values) in tags {
-        if !names::TAG_KEY.matches(key) {
-            wrong.push((format!("{key:?} is not {}", names::TAG_KEY.what), names::TAG_KEY.hint.to_owned()));
-        }
-        if values.is_empty() {
-            wrong.push((format!("{key:?} has no value"), EXAMPLE.to_owned()));
-        }
-        for value in values.iter().filter(|value| !names::TAG_VALUE.matches(value)) {
-            wrong.push((format!("{value:?} is not {}", names::TAG_VALUE.what), names::TAG_VALUE.hint.to_owned()));
-        }
-    }
-    wrong
 }

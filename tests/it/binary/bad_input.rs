@@ -40,6 +40,11 @@ fn cases() -> Vec<Case> {
         let text = format!("{GOOD}{more}");
         Case { name, place: Some(place(&text, mark)), bytes: text.into_bytes(), message, help }
     };
+    let tags = |name, tags: &str, mark: &str, message, help| {
+        let entry =
+            format!("windows-admin: {{ user: 'CORP\\jdoe', account: prod, region: us-east-1, instances: {tags} }}");
+        edit(name, "iam-group: { account: prod, user: jdoe, group: Auditors }", &entry, mark, message, help)
+    };
     let whole = |name, bytes: Vec<u8>, message, help| Case { name, bytes, place: None, message, help };
     let quotes = "put it in quotes";
     let length = "one number and one unit: `90s`, `45m`, `8h` or `2d`";
@@ -96,6 +101,11 @@ fn cases() -> Vec<Case> {
             "write an `until` after `from`",
         ),
         edit("too-long", "8h", "25h", "25h", "`ttl: 25h` is beyond `max_duration`, 1d", "ask for 1d at most"),
+        tags("no-tags", "{ }", "{ }", "`instances` is empty: that would be every host", "at least one tag"),
+        tags("tag-without-value", "{ Team: [] }", "[]", "tag `Team` has no value", "write at least one"),
+        tags("tag-wildcard", "{ Team: 'a*' }", "'a*'", "`a*` is not a tag's value", "there are no wildcards"),
+        tags("tag-key", "{ 'Te|am': a }", "'Te|am'", "`Te|am` is not a tag's key", "1 to 128 of letters"),
+        tags("tag-twice", "{ Team: a, Team: b }", "Team: b", "the key `Team` stands here for the second", "keep one"),
         edit("homoglyph", "user: jdoe", "user: jd\u{43e}e", "jd\u{43e}e", "is not an IAM name", name),
         edit("bidi", "user: jdoe", "user: \u{202e}eodj", "\u{202e}", invisible, "take it out"),
         edit("zero-width", "user: jdoe", "user: jd\u{200b}oe", "\u{200b}", invisible, "take it out"),
@@ -258,7 +268,7 @@ fn lint_tells_all_mistakes_of_all_files_at_once() {
         assert!(text.out.contains(message) && text.out.contains(help), "{message}: {text}");
     };
     said("bad/t", "the id `twins` is also that of bad/team/twins.yml", "a name of its own");
-    said("bad/link.yaml", "a symlink: only regular files count", "put the file itself here");
+    said("bad/link.yaml", "a symbolic link is not followed", "commit the file itself");
     said("bad/Upper Case.yaml", "", "rename the file");
     assert!(!findings.iter().any(|finding| finding["path"] == "bad/2026-11-20-good.yaml"), "{json:#}");
     let sum = format!("{} files, {} errors, {} warnings\n", json["files"], json["errors"], json["warnings"]);
