@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     cli::{Format, Init},
-    decide::stem,
+    decide::{render::count, stem},
     journal::FileJournal,
     model::{GrantId, Record},
 };
