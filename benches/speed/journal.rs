@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grantd::{
     command::setup,
-    decide::{fold, parse, stem},
+    decide::{fold, parse, replay, stem},
     engine::Book,
     journal::FileJournal,
     model::{Binding, Cause, Commit, Fate, Holders, Journal, Ledger, Line, Oid, Record, Seen, Span, Stamp, Verb},
@@ -35,8 +35,9 @@ pub fn measure() {
     let last = std::fs::metadata(segments.last().unwrap()).unwrap().len();
     let runs = Runs::of(5, || {
         let (time, book) = timed(|| {
-            let (journal, lines) = FileJournal::open(&state, town::nine()).unwrap();
-            Book::new(Box::new(journal), lines)
+            let mut ledger = Ledger::default();
+            let journal = FileJournal::open_with(&state, town::nine(), &mut |line| replay(&mut ledger, line)).unwrap();
+            Book::new(Box::new(journal), ledger)
         });
         assert!(*book.ledger() == ledger, "the ledger is not what it was");
         time

@@ -11,9 +11,10 @@ use std::{
 
 use grantd::{
     command::setup,
+    decide::replay,
     engine::{Book, Cycle, Daemon, Executor, Parts, Pulse},
     journal::FileJournal,
-    model::{Account, Commit, Policy, Record, Source, Span},
+    model::{Account, Commit, Ledger, Policy, Record, Source, Span},
     source::{GitSource, Settings},
     surface::{
         self,
@@ -165,8 +166,9 @@ pub async fn init(repo: &Repo, state: &Path, now: Timestamp) -> Commit {
 /// The reading half over what the journal holds.
 pub fn cycle(source: Arc<dyn Source>, state: &Path, world: &World, clock: Arc<ManualClock>) -> Cycle {
     use grantd::model::Clock;
-    let (journal, lines) = FileJournal::open(state, clock.now()).unwrap();
-    let book = Book::new(Box::new(journal), lines);
+    let mut ledger = Ledger::default();
+    let journal = FileJournal::open_with(state, clock.now(), &mut |line| replay(&mut ledger, line)).unwrap();
+    let book = Book::new(Box::new(journal), ledger);
     let parts = Parts {
         targets: Arc::new(setup::targets()),
         readers: surface::world_readers(world),

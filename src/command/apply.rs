@@ -8,8 +8,7 @@ use crate::{
         digest,
         render::{Shown, plan_json, plan_text},
     },
-    engine::{Book, Daemon},
-    journal::FileJournal,
+    engine::Daemon,
     model::Record,
 };
 
@@ -20,12 +19,11 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
     setup::runtime()?.block_on(async {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
-        let (journal, lines) = FileJournal::open(&setup.config.state, now).map_err(setup::no_journal)?;
+        let mut book = setup.book(now)?;
         let release = match &args.digest {
             Some(reviewed) => Some(review(&setup, reviewed).await?),
             None => None,
         };
-        let mut book = Book::new(Box::new(journal), lines);
         book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
         let mut cycle = setup.cycle(book)?;
         cycle.fetch();

@@ -54,7 +54,10 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
             let files = match (ids.len(), existing) {
                 (0, _) => "no grant files are there yet".to_owned(),
                 (n, true) => {
-                    format!("{} may grant, with their time from their commit on: they were there already", count(n, "file"))
+                    format!(
+                        "{} may grant, with their time from their commit on: they were there already",
+                        count(n, "file")
+                    )
                 }
                 (n, false) => {
                     format!("{} that were there already grant nothing (`--existing` would let them)", count(n, "file"))

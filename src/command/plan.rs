@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{
     cli::{Plan, PlanFormat},
     decide::{
-        Filed, Intake,
+        Filed, Intake, ledger,
         render::{Shown, plan_json, plan_markdown, plan_text},
     },
     engine::{Book, Cycle, Outlook},
@@ -71,7 +71,7 @@ pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
         Err(JournalError::None(_)) => (Vec::new(), true),
         Err(error) => bail!(error),
     };
-    let book = Book::new(Box::new(Draft::after(&lines)), lines);
+    let book = Book::new(Box::new(Draft::after(&lines)), ledger(lines));
     Ok((setup.cycle(book)?, unjournaled))
 }
 

@@ -20,8 +20,7 @@ use crate::{
     cli::{LogFormat, Run},
     config::{Cloud, Config},
     decide::{owed, render::count},
-    engine::{Book, Daemon, Order},
-    journal::FileJournal,
+    engine::{Daemon, Order},
     model::Record,
     source,
     surface::world::World,
@@ -40,8 +39,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 
 async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let now = setup.clock().now();
-    let (journal, lines) = FileJournal::open(&setup.config.state, now).map_err(setup::no_journal)?;
-    let mut book = Book::new(Box::new(journal), lines);
+    let mut book = setup.book(now)?;
     book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
     let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
     let (orders, inbox) = unbounded_channel();

@@ -6,14 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::{
     config::{Cloud, Config},
-    decide::Targets,
+    decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
-    journal,
-    model::{Clock, JournalError, Line, Source},
+    journal::{self, FileJournal},
+    model::{Clock, JournalError, Ledger, Line, Source},
     source::GitSource,
     surface::{self, Writers, world::World},
 };
@@ -75,6 +76,13 @@ impl Setup {
 
     pub fn pulse(&self) -> Pulse {
         pulse(&self.config)
+    }
+
+    /// The journal, locked, and its ledger.
+    pub fn book(&self, now: Timestamp) -> Result<Book> {
+        let mut ledger = Ledger::default();
+        let journal = FileJournal::open_with(&self.config.state, now, &mut |line| replay(&mut ledger, line));
+        Ok(Book::new(Box::new(journal.map_err(no_journal)?), ledger))
     }
 
     /// The lines of the journal from its last checkpoint on, read without a lock.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Format, Status},
-    decide::{render::status_text, replay, status},
+    decide::{ledger, render::status_text, status},
 };
 
 use super::{print, print_json, setup, setup::Setup};
@@ -12,7 +12,7 @@ use super::{print, print_json, setup, setup::Setup};
 pub fn run(args: &Status) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     let lines = setup.lines().map_err(setup::no_journal)?;
-    let ledger = replay(lines);
+    let ledger = ledger(lines);
     let now = ledger.clock.map_or(setup.clock().now(), |latest| latest.max(setup.clock().now()));
     let status = status(&ledger, &setup.config.policy(), now);
     match args.format {

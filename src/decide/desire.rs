@@ -127,7 +127,7 @@ impl Wants {
         }
         // One holder that may is enough; of several that may not, one reason is.
         want.barred = want.barred.take().zip(barred.as_ref()).map(|(one, other)| one.min(other.clone()));
-        want.holders.insert((*grant).clone(), (*ask).clone());
+        want.holders.insert((*grant).clone(), **ask);
     }
 }
 

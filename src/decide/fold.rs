@@ -13,16 +13,18 @@ use crate::model::{
 /// For how long a withdrawal counts for the guard against mass withdrawal.
 pub const SLIDING: Span = Span::hours(1);
 
-/// The ledger that lines come to.
-pub fn replay(lines: Vec<Line>) -> Ledger {
-    let mut ledger = Ledger::default();
-    for line in lines {
-        match line.record {
-            // It is as large as all that is known: taken, not copied.
-            Record::Checkpoint { ledger: whole } => ledger = compact(*whole),
-            _ => fold(&mut ledger, &line),
-        }
+/// Takes one line in that nobody else needs: a checkpoint is as large as all that is known, and is not copied.
+pub fn replay(ledger: &mut Ledger, line: Line) {
+    match line.record {
+        Record::Checkpoint { ledger: whole } => *ledger = compact(*whole),
+        _ => fold(ledger, &line),
     }
+}
+
+/// The ledger that lines come to.
+pub fn ledger(lines: Vec<Line>) -> Ledger {
+    let mut ledger = Ledger::default();
+    lines.into_iter().for_each(|line| replay(&mut ledger, line));
     ledger
 }
 

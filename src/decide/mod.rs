@@ -25,7 +25,7 @@ use jiff::Timestamp;
 pub use admit::{Admission, Filed, Intake, admit, close};
 pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;
-pub use fold::{fold, replay};
+pub use fold::{fold, ledger, replay};
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};

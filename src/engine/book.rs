@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    decide::{fold, replay},
+    decide::{fold, ledger},
     model::{Journal, JournalError, Ledger, Line, Record, Span},
 };
 
@@ -35,9 +35,9 @@ struct Fault {
 }
 
 impl Book {
-    /// `lines`: everything from the last checkpoint on, as the journal answered when it was opened.
-    pub fn new(journal: Box<dyn Journal>, lines: Vec<Line>) -> Self {
-        Self { journal, ledger: replay(lines), fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
+    /// `ledger`: what the journal's lines come to.
+    pub fn new(journal: Box<dyn Journal>, ledger: Ledger) -> Self {
+        Self { journal, ledger, fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -134,7 +134,7 @@ impl Book {
         let Some(fault) = self.fault.take() else { return };
         // What the disk holds is the truth; what was done since is put on top of it.
         let memory = std::mem::take(&mut self.ledger);
-        self.ledger = replay(lines);
+        self.ledger = ledger(lines);
         let mut owed = fault.owed.iter();
         let mut written = 0;
         for line in owed.by_ref() {

@@ -59,21 +59,35 @@ impl FileJournal {
         disk::place(&read::segment(state, 1), &Batch::new(&Head::origin(), at, records)?.bytes)?;
         disk::sync_folder(&folder)?;
         disk::sync_folder(state)?;
-        Self::resume(state.into(), lock, at)
+        let mut lines = Vec::new();
+        let latest = read::latest(state, &mut |line| lines.push(line))?;
+        let journal = Self::resume(state.into(), lock, at, latest, &mut |line| lines.push(line))?;
+        Ok((journal, lines))
     }
 
     /// Takes the lock, checks the last segment and answers its lines: all since the last checkpoint, that included.
     /// Cuts and records a torn tail; `at` is the time of that record.
     pub fn open(state: &Path, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
+        let mut lines = Vec::new();
+        let journal = Self::open_with(state, at, &mut |line| lines.push(line))?;
+        Ok((journal, lines))
+    }
+
+    /// The same, and gives the lines to `each` as they are read: together they take more memory than what they come to.
+    pub fn open_with(state: &Path, at: Timestamp, each: &mut dyn FnMut(Line)) -> Result<Self, JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
-        let (mut journal, lines) = match Self::resume(state.into(), lock.clone(), at) {
+        let latest = read::latest(state, each)?;
+        let mut journal = match Self::resume(state.into(), lock.clone(), at, latest, each) {
             // A full disk may have torn the tail: putting that aside takes space, too.
-            Err(JournalError::Io(_)) if disk::spend(state) => Self::resume(state.into(), lock, at)?,
+            Err(JournalError::Io(_)) if disk::spend(state) => {
+                let latest = read::latest(state, &mut |_| ())?;
+                Self::resume(state.into(), lock, at, latest, each)?
+            }
             done => done?,
         };
         journal.refill_reserve();
-        Ok((journal, lines))
+        Ok(journal)
     }
 
     /// Frees 1 MiB, so that revocations can be recorded on a full disk. Answers whether there was a reserve.
@@ -86,10 +100,16 @@ impl FileJournal {
         disk::reserve(&self.state).is_ok()
     }
 
-    fn resume(state: PathBuf, lock: Arc<Lock>, at: Timestamp) -> Result<(Self, Vec<Line>), JournalError> {
+    /// Goes on with the segment that was read; `each` gets the lines that this adds.
+    fn resume(
+        state: PathBuf,
+        lock: Arc<Lock>,
+        at: Timestamp,
+        Latest { path, segment, stillborn }: Latest,
+        each: &mut dyn FnMut(Line),
+    ) -> Result<Self, JournalError> {
         let folder = read::folder(&state);
         let _ = fs::remove_file(folder.join(disk::NEW));
-        let Latest { path, segment, mut lines, stillborn } = read::latest(&state)?;
         let (file, found) = attach(&path)?;
         let identity = identity(&found);
         // A writer that was killed may have left lines in the cache only.
@@ -98,14 +118,14 @@ impl FileJournal {
         let mut journal = Self { state, lock, path, file, identity, segment, at, spoilt: None };
         let records = journal.clean(stillborn.as_deref())?;
         match journal.append(at, records) {
-            Ok(cuts) => lines.extend(cuts),
+            Ok(cuts) => cuts.into_iter().for_each(each),
             Err(error) => {
                 // The files beside the journal still say it, and the next start records it from them.
                 let _ = journal.retract();
                 return Err(error);
             }
         }
-        Ok((journal, lines))
+        Ok(journal)
     }
 
     /// Puts aside what an interrupted write left, and answers the records that say so.
@@ -251,9 +271,11 @@ impl Journal for FileJournal {
     fn reopen(&mut self) -> Result<Vec<Line>, JournalError> {
         let retracted = self.retract();
         self.spoil(true, retracted)?;
-        let again = Self::resume(self.state.clone(), self.lock.clone(), self.at);
-        let (journal, lines) = self.spoil(false, again)?;
-        *self = journal;
+        let mut lines = Vec::new();
+        let mut each = |line| lines.push(line);
+        let again = read::latest(&self.state, &mut each)
+            .and_then(|latest| Self::resume(self.state.clone(), self.lock.clone(), self.at, latest, &mut each));
+        *self = self.spoil(false, again)?;
         Ok(lines)
     }
 }

@@ -32,7 +32,11 @@ pub struct Verdict {
 /// The lines from the last checkpoint on. Takes no lock and changes nothing.
 pub fn read(state: &Path) -> Result<Vec<Line>, JournalError> {
     // A writer that starts may cut a torn tail under our eyes: look twice before calling that damage.
-    latest(state).or_else(|_| latest(state)).map(|latest| latest.lines)
+    let look = || {
+        let mut lines = Vec::new();
+        latest(state, &mut |line| lines.push(line)).map(|_| lines)
+    };
+    look().or_else(|_| look())
 }
 
 /// Gives every line since the beginning to `each`, in order. Takes no lock and changes nothing.
@@ -89,13 +93,12 @@ pub fn verify<E: From<JournalError>>(
 pub(super) struct Latest {
     pub path: PathBuf,
     pub segment: Segment,
-    pub lines: Vec<Line>,
     /// A later segment without one complete batch: a crash interrupted its making.
     pub stillborn: Option<PathBuf>,
 }
 
-/// Reads the last segment that holds a complete batch.
-pub(super) fn latest(state: &Path) -> Result<Latest, JournalError> {
+/// Reads the last segment that holds a complete batch; `each` gets its lines.
+pub(super) fn latest(state: &Path, each: &mut dyn FnMut(Line)) -> Result<Latest, JournalError> {
     let mut segments = segments(state)?;
     let mut stillborn = None;
     while let Some((first, path)) = segments.pop() {
@@ -104,13 +107,12 @@ pub(super) fn latest(state: &Path) -> Result<Latest, JournalError> {
             None => return Err(gap(&path, &Head::origin())),
             Some((_, before)) => last_line(before, first - 1)?,
         };
-        let mut lines = Vec::new();
         let segment = walk(&path, before, |_, line| {
-            lines.extend(line);
+            line.into_iter().for_each(&mut *each);
             Ok::<_, JournalError>(())
         })?;
         if segment.batches > 0 {
-            return Ok(Latest { path, segment, lines, stillborn });
+            return Ok(Latest { path, segment, stillborn });
         }
         if stillborn.replace(path).is_some() {
             break;

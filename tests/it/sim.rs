@@ -10,6 +10,7 @@ use std::{
 use futures_util::FutureExt;
 use grantd::{
     command::setup,
+    decide::ledger,
     engine::{Book, Cycle, Daemon, Executor, Outlook, Parts, Pulse},
     journal::{self, FileJournal},
     model::{Clock, Journal, Line, Policy, Record, Span},
@@ -135,7 +136,7 @@ impl Sim {
     /// Starts the daemon's process over what the journal holds.
     pub fn start(&mut self) {
         let (journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
-        let book = Book::new((self.wrap)(Box::new(journal)), lines);
+        let book = Book::new((self.wrap)(Box::new(journal)), ledger(lines));
         let parts = Parts {
             targets: Arc::new(setup::targets()),
             readers: surface::world_readers(&self.world),

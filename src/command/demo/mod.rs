@@ -16,12 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{
-    cli::Demo,
-    engine::{Book, Daemon},
-    journal::FileJournal,
-    model::Record,
-};
+use crate::{cli::Demo, engine::Daemon, model::Record};
 
 use super::{setup, setup::Setup};
 
@@ -69,8 +64,7 @@ async fn tell(setup: &Setup, repo: &Repo, teller: &mut Teller) -> Result<()> {
     story.beginning().await?;
     story.first_grant().await?;
     let now = setup.clock().now();
-    let (journal, lines) = FileJournal::open(&setup.config.state, now)?;
-    let mut book = Book::new(Box::new(journal), lines);
+    let mut book = setup.book(now)?;
     book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
     let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
     // The story ends the daemon, also when it breaks off: its orders are dropped with it.

@@ -64,12 +64,10 @@ fn samples() -> Vec<Record> {
 
 /// A ledger in which nothing is empty.
 fn ledger() -> String {
-    let owned = format!(
-        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["0a0b0c0d0e0f"]}},"origin":{{"commit":"c0","author":"A"}},"landed":"yes",
-            "disputed":false,"drifted":false,"open":{{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
-            "asked":"2026-11-20T16:00:00Z","request":null}},"wrote":null,"revoked":false,
-            "attempt":{{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{{"kind":"denied","detail":"no"}}}}}}"#
-    );
+    let owned = r#"{"until":"2026-11-20T17:00:00Z","holders":{"oncall-1":["0a0b0c0d0e0f"]},"origin":{"commit":"c0","author":"A"},"landed":"yes",
+            "disputed":false,"drifted":false,"open":{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
+            "asked":"2026-11-20T16:00:00Z","request":null},"wrote":null,"revoked":false,
+            "attempt":{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{"kind":"denied","detail":"no"}}}"#;
     // A ledger names its asks; a line lists them.
     let terms = TERMS.replace(r#""asks":["#, r#""asks":{"0a0b0c0d0e0f":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
     let terms = terms.replace(r#""commit":"c0","author":"A""#, r#""origin":{"commit":"c0","author":"A"}"#);

@@ -297,7 +297,7 @@ fn a_clean_folder_exits_0_and_says_what_was_not_checked() {
     let done = site.run(&["lint", "work/grants"]);
     assert_eq!(done.code, 0, "{done}");
     assert!(
-        done.out.contains("1 files, 0 errors, 0 warnings (form and built-in protections; --config checks"),
+        done.out.contains("1 file, 0 errors, 0 warnings (form and built-in protections; --config checks"),
         "{done}"
     );
     let done = site.run(&["lint", "nowhere"]);

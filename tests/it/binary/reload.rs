@@ -141,7 +141,7 @@ fn systemd_is_told() {
     let status = systemd.hears("WATCHDOG=1");
     assert!(status.contains("STATUS=0 grants, 0 overdue, 0 held; fine"), "{status}");
     site.merge("2026-11-20-jdoe-long", &grant("8h", GROUP));
-    until("the status counts the grant", || systemd.hears("WATCHDOG=1").contains("STATUS=1 grants").then_some(()));
+    until("the status counts the grant", || systemd.hears("WATCHDOG=1").contains("STATUS=1 grant").then_some(()));
     daemon.signal(Signal::HUP);
     let reloading = systemd.hears("RELOADING=1");
     let stamp = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap_or_default();
