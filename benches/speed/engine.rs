@@ -201,6 +201,10 @@ pub fn memory() {
     let grantd = |command: &str| {
         let mut grantd = Command::new(env!("CARGO_BIN_EXE_grantd"));
         grantd.arg(command).arg("--config").arg(at("grantd.yaml")).env("GRANTD_LOG", "warn");
+        // As the unit has it.
+        let unit = include_str!("../../systemd/grantd.service");
+        let environment = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+        grantd.envs(environment.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('=')));
         grantd
     };
     assert!(grantd("init").stdout(Stdio::null()).status().unwrap().success());
@@ -225,7 +229,7 @@ pub fn memory() {
     let (first, peak) = granted(&mut start());
     let (again, peak_again) = granted(&mut start());
     let measured = format!(
-        "{again:.0} MiB after a restart (highest {peak_again:.0}), {first:.0} MiB in the process that granted them (highest {peak:.0}); with the world in memory"
+        "{again:.0} MiB after a restart (highest {peak_again:.0}), {first:.0} MiB in the process that granted them (highest {peak:.0}); in the unit's environment, with the world in memory"
     );
     row("resident memory of the idle daemon with 10,000 grants", "< 64 MiB", &measured, first < 64.0 && again < 64.0);
 }

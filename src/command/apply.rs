@@ -6,7 +6,7 @@ use crate::{
     cli::{Apply, Format},
     decide::{
         digest,
-        render::{Shown, plan_json, plan_text},
+        render::{Shown, count, plan_json, plan_text},
     },
     engine::Daemon,
     model::Record,
@@ -55,7 +55,10 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         let mut daemon = Daemon { executor: setup.executor(), pulse: setup.pulse(), cycle };
         let (last, failed) = daemon.once().await;
         if args.format == Format::Text {
-            print(&format!("applied, {failed} calls failed and are tried again by the next cycle\n"));
+            print(&match failed {
+                0 => "applied\n".to_owned(),
+                _ => format!("applied; what failed is tried again by the next cycle: {}\n", count(failed, "call")),
+            });
         }
         let fine = failed == 0 && last.source.is_none() && last.standstill.is_none();
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
