@@ -11,6 +11,7 @@ mod http;
 mod life;
 mod reload;
 mod snapshots;
+mod ssh;
 
 use std::{
     ffi::OsStr,

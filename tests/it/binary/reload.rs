@@ -4,13 +4,14 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::PathBuf,
+    process::Command,
     sync::mpsc::{Receiver, channel},
 };
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Daemon, GROUP, HOST, PATIENCE, Site, grant, http::Server, until};
+use super::{Daemon, GROUP, HOST, PATIENCE, Site, grant, http::Server, root, until};
 
 const REFUSED: &str = "the new configuration is refused, the old one stays";
 const RELOADED: &str = "the configuration is reloaded";
@@ -261,4 +262,41 @@ fn a_server_that_repeats_the_token_does_not_get_it_into_the_log() {
     for format in ["text", "json"] {
         secretless(&with_token(format, true), format);
     }
+}
+
+#[test]
+fn journald_gets_the_fields() {
+    if !root() {
+        eprintln!("SKIPPED, NOT TESTED: journald's socket needs root, for a mount namespace with one of our own");
+        return;
+    }
+    let site = Site::new();
+    site.fine(&["init"]);
+    fs::create_dir(site.path("journal")).unwrap();
+    let socket = UnixDatagram::bind(site.path("journal/socket")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // In a namespace of its own, so that nobody else's journal is touched.
+    let run = site.command(&["run", "--log", "journald"]);
+    let mut apart = Command::new("unshare");
+    apart.args(["--mount", "sh", "-ec"]);
+    apart.arg(
+        "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; mount --bind \"$0\" /run/systemd/journal; exec \"$@\"",
+    );
+    apart.arg(site.path("journal")).arg(run.get_program()).args(run.get_args()).current_dir(site.folder.path());
+    let daemon = Daemon::start(apart);
+    let mut bytes = [0; 1 << 16];
+    let mut hears = |what: &str| loop {
+        let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("never heard {what}: {error}"));
+        let entry = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        if entry.contains(what) {
+            return entry;
+        }
+    };
+    let entry = hears("grantd runs");
+    assert!(entry.contains("PRIORITY") && entry.contains("F_BRANCH"), "{entry}");
+    site.merge("2026-11-20-jdoe-long", &grant("8h", GROUP));
+    let entry = hears("F_VERB");
+    assert!(entry.contains("F_BINDING") && entry.contains("iam-group / "), "{entry}");
+    let log = daemon.stop();
+    assert!(!log.contains("grantd runs"), "it is said twice: {log}");
 }
