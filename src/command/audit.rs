@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cli::{Format, Verify},
     config::Config,
-    decide::fold,
+    decide::{fold, render::count},
     journal::{self, Head},
     model::{JournalError, Ledger, Record},
 };
@@ -51,8 +51,12 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
         Format::Text => {
             let journal::Verdict { lines, batches, segments, head, tail } = &verdict;
             print(&format!(
-                "whole: {lines} lines in {batches} batches and {segments} segments\nhead {}:{}\n",
-                head.seq, head.hash
+                "whole: {} in {} and {}\nhead {}:{}\n",
+                count(*lines, "line"),
+                count(*batches, "batch"),
+                count(*segments, "segment"),
+                head.seq,
+                head.hash
             ));
             if *tail > 0 {
                 print(&format!(

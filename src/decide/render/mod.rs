@@ -22,13 +22,15 @@ const CHANGE: Style = AnsiColor::Yellow.on_default();
 const QUIET: Style = Style::new().dimmed();
 const HEAD: Style = Style::new().bold();
 
-/// `1 grant`, `2 grants`.
-pub fn count(number: usize, what: &str) -> String {
-    match (number, what.ends_with('s')) {
-        (1, _) => format!("1 {what}"),
-        (_, true) => format!("{number} {what}es"),
-        (_, false) => format!("{number} {what}s"),
-    }
+/// `1 grant`, `2 grants`, `3 batches`.
+pub fn count(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let ending = match number {
+        1 => "",
+        _ if what.ends_with(['s', 'h']) => "es",
+        _ => "s",
+    };
+    format!("{number} {what}{ending}")
 }
 
 fn paint(style: Style, text: impl std::fmt::Display) -> String {

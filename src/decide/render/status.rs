@@ -62,13 +62,15 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "{} {binding}", paint(QUIET, "standing "));
     }
     let live: usize = grants.iter().map(|grant| grant.access.len()).sum();
-    let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
+    let of = |state| owed.iter().filter(|owing| owing.state == state).count();
     let _ = writeln!(
         text,
-        "{}, {}, {} ending, {overdue} overdue, {} held",
+        "{}, {}, {} ending, {} settling, {} overdue, {} held",
         count(grants.len(), "grant"),
         count(live, "access"),
-        owed.len() - overdue,
+        of("revoking"),
+        of("settling"),
+        of("overdue"),
         held.len()
     );
     text
