@@ -101,7 +101,10 @@ impl Executor {
                         records.push(Record::Sent { intent, binding, request, stamp });
                     }
                 }
-                Happening::Told(Event::Done { intent, fate, at }) => records.extend(self.land(cycle, intent, fate, at)),
+                Happening::Told(Event::Done { intent, fate, at }) => {
+                    let knew = cycle.here(at);
+                    records.extend(self.land(cycle, intent, fate, knew));
+                }
                 Happening::Through(intents) => {
                     for intent in intents {
                         let trouble = Trouble::new(TroubleKind::Broken, "the adapter broke off without an answer");

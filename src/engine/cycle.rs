@@ -5,24 +5,22 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, Targets, admit, close, desire, earliest, plan},
     model::{
         Binding, Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight,
-        Source, SourceError, Span, Survey,
+        Source, SourceError, Survey,
     },
 };
 
 use super::{
     Book,
+    age::Age,
     intake::{Known, Librarian},
 };
-
-/// How far our clock may lie behind the journal's latest time before it is not trusted to grant by.
-const TOLERANCE: Span = Span::minutes(2);
 
 /// What the reading half is made of.
 pub struct Parts {
@@ -80,12 +78,14 @@ pub struct Cycle {
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
     tasks: usize,
+    age: Age,
 }
 
 impl Cycle {
     pub fn new(parts: Parts, book: Book) -> Self {
         let (sender, happenings) = unbounded_channel();
         Self {
+            age: Age::new(parts.clock.as_ref(), book.ledger().clock),
             parts,
             book,
             survey: Survey::default(),
@@ -107,14 +107,23 @@ impl Cycle {
     pub fn sender(&self) -> UnboundedSender<Happening> {
         self.sender.clone()
     }
-
     pub fn ledger(&self) -> &Ledger {
         self.book.ledger()
     }
 
-    /// Now, and never earlier than the journal's latest line.
+    /// Now, by the engine's own time: a clock that is stepped back makes no end late.
     pub fn now(&self) -> Timestamp {
-        self.ledger().clock.map_or(self.parts.clock.now(), |latest| latest.max(self.parts.clock.now()))
+        self.age.now(self.parts.clock.as_ref(), self.ledger().clock)
+    }
+
+    /// How far that is ahead of the clock.
+    pub fn ahead(&self) -> SignedDuration {
+        self.now().duration_since(self.parts.clock.now()).max(SignedDuration::ZERO)
+    }
+
+    /// A moment that an adapter read from the clock, in the time of [`Cycle::now`].
+    pub fn here(&self, at: Timestamp) -> Timestamp {
+        at.checked_add(self.ahead()).map_or(at, |at| at.min(self.now()))
     }
 
     /// Whether a fetch, a read of a revision or a look at the cloud is under way.
@@ -248,10 +257,11 @@ impl Cycle {
             Happening::Read(readings) => {
                 self.tasks -= 1;
                 let now = self.now();
-                for reading in readings {
-                    match &reading {
-                        Reading::Sight(Sight { binding, .. }) => {
+                for mut reading in readings {
+                    match &mut reading {
+                        Reading::Sight(Sight { binding, at, seen: _ }) => {
                             self.reading.remove(binding);
+                            *at = self.here(*at);
                         }
                         Reading::Answer { selector, .. } => {
                             self.asking.insert(selector.clone(), Some(now));
@@ -283,7 +293,7 @@ impl Cycle {
         self.book.mend(now);
         let policy = self.parts.policy.clone();
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
-        let distrust = self.distrust();
+        let distrust = self.age.distrust(self.parts.clock.now(), now);
         let mut outlook = Outlook { source: self.trouble.as_ref().map(ToString::to_string), ..Outlook::default() };
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
@@ -345,18 +355,9 @@ impl Cycle {
         outlook
     }
 
-    /// Our clock lies behind the journal's: an end reckoned from now would lie too late.
-    fn distrust(&self) -> Option<String> {
-        let (now, latest) = (self.parts.clock.now(), self.ledger().clock?);
-        (now < TOLERANCE.before(latest))
-            .then(|| format!("the clock says {now}, and the journal has lines of {latest}: set the clock"))
-    }
-
     fn standstill(&self) -> Option<String> {
-        if let Some(why) = self.book.fault() {
-            return Some(why);
-        }
-        self.ledger().freeze.as_ref().map(|freeze| format!("granting is frozen: {}", freeze.reason))
+        let frozen = || self.ledger().freeze.as_ref().map(|freeze| format!("granting is frozen: {}", freeze.reason));
+        self.book.fault().or_else(frozen)
     }
 
     fn read(&mut self, selectors: BTreeSet<Selector>, bindings: BTreeSet<Binding>) {

@@ -55,6 +55,7 @@ impl Daemon {
             told(&self.cycle, &outlook);
             let poll_at = self.pulse.poll.after(polled);
             let wake = [sweep_at, outlook.plan.wake].into_iter().flatten().fold(poll_at, Timestamp::min);
+            let by_clock = wake.checked_sub(self.cycle.ahead()).unwrap_or(wake);
             // Biased: an order to stop and a fate go before the next thing to do.
             tokio::select! {
                 biased;
@@ -74,7 +75,7 @@ impl Daemon {
                     Some(Order::Beat) => {}
                 },
                 happening = self.cycle.next() => self.absorb(happening),
-                () = clock.sleep(wake) => {}
+                () = clock.sleep(by_clock) => {}
             }
             let now = self.cycle.now();
             if now >= self.pulse.poll.after(polled) {

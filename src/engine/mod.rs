@@ -1,6 +1,7 @@
 //! Joins decisions with the world outside: the cycle reads and decides, the executor writes, the daemon goes on and on.
 //! Tasks are spawned nowhere else.
 
+mod age;
 mod apply;
 mod book;
 mod cycle;

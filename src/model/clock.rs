@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::BoxFuture;
@@ -11,7 +13,10 @@ pub trait Clock: Send + Sync {
     /// take the ledger's high-water mark into account.
     fn now(&self) -> Timestamp;
 
-    /// Resolves at or after `until`. Resolves at once if that is past. May resolve early if the clock is stepped, so a
-    /// caller looks at `now` again.
+    /// How much time has passed since a moment of its own, by a clock that nobody can step.
+    fn steady(&self) -> Duration;
+
+    /// Resolves when `until` has come, by `now` or by the time that has passed, whichever is sooner. Resolves at once if
+    /// that is past. A caller looks at `now` again.
     fn sleep(&self, until: Timestamp) -> Wait<'_>;
 }

@@ -8,7 +8,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use grantd::{
     decide::render::{history_text, status_text},
-    model::{Policy, Record, Span},
+    model::{Clock, Policy, Record, Span},
     surface::world::{Account, Agent, Host, Marker, Member, Power, State},
 };
 use jiff::Timestamp;
@@ -205,6 +205,10 @@ impl Stage {
                 self.sim.world.edit(|state| state.faults.push(fault.clone())).unwrap();
             }
             ["faults", "end"] => self.sim.world.edit(|state| state.faults.clear()).unwrap(),
+            ["clock", "back", span] => {
+                let span: Span = span.parse().unwrap();
+                self.sim.clock.set(span.before(self.sim.clock.now()));
+            }
             ["show"] => return self.sim.world.show().unwrap(),
             ["status"] => return self.status(),
             ["lint"] | ["findings"] => return self.findings(),

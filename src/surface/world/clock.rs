@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -48,6 +49,13 @@ impl Clock for RealClock {
         Timestamp::now()
     }
 
+    fn steady(&self) -> Duration {
+        // Goes on while the machine is suspended.
+        let passed = clock_gettime(ClockId::Boottime);
+        let (seconds, nanoseconds) = (u64::try_from(passed.tv_sec), u32::try_from(passed.tv_nsec));
+        Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default())
+    }
+
     fn sleep(&self, until: Timestamp) -> Wait<'_> {
         Box::pin(doze(self, until, 1))
     }
@@ -78,15 +86,23 @@ impl Clock for FastClock {
         self.at(RealClock.now())
     }
 
+    fn steady(&self) -> Duration {
+        RealClock.steady().saturating_mul(self.fast.speed.get())
+    }
+
     fn sleep(&self, until: Timestamp) -> Wait<'_> {
         Box::pin(doze(self, until, self.fast.speed.get()))
     }
 }
 
-/// Sleeps in slices until the clock, which runs `speed` times as fast as the machine's, has come to `until`.
+/// Sleeps in slices until the clock, which runs `speed` times as fast as the machine's, has come to `until`, or as much time
+/// has passed as it had to go: a clock that is stepped back makes nobody late.
 async fn doze(clock: &impl Clock, until: Timestamp, speed: u32) {
+    let Ok(whole) = Duration::try_from(until.duration_since(clock.now())) else { return };
+    let end = clock.steady().saturating_add(whole);
     loop {
         let Ok(left) = Duration::try_from(until.duration_since(clock.now())) else { return };
+        let left = left.min(end.saturating_sub(clock.steady()));
         if left.is_zero() {
             return;
         }
@@ -99,22 +115,24 @@ async fn doze(clock: &impl Clock, until: Timestamp, speed: u32) {
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
+    steady: Mutex<Duration>,
     /// When the sleepers want to wake, each with a number to tell them apart.
     sleepers: Mutex<(u64, BTreeSet<(Timestamp, u64)>)>,
 }
 
 impl ManualClock {
     pub fn new(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(now), sleepers: Mutex::default() }
+        Self { now: watch::Sender::new(now), steady: Mutex::default(), sleepers: Mutex::default() }
     }
 
-    /// Sets the time, forwards or backwards, and wakes whoever slept until then.
+    /// Lets time pass until then, and wakes whoever slept until then. A moment that is past is a step: no time passes.
     pub fn set(&self, now: Timestamp) {
-        self.now.send_replace(now);
+        let passed = now.duration_since(self.now.send_replace(now));
+        *self.steady.lock().unwrap_or_else(PoisonError::into_inner) += Duration::try_from(passed).unwrap_or_default();
     }
 
     pub fn advance(&self, by: SignedDuration) {
-        self.now.send_modify(|now| *now = now.checked_add(by).unwrap_or(Timestamp::MAX));
+        self.set(self.now().checked_add(by).unwrap_or(Timestamp::MAX));
     }
 
     /// The earliest moment that somebody sleeps until.
@@ -139,6 +157,10 @@ impl Drop for Sleeper<'_> {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.now.borrow()
+    }
+
+    fn steady(&self) -> Duration {
+        *self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sleep(&self, until: Timestamp) -> Wait<'_> {
