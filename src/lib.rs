@@ -59,6 +59,7 @@
 //!
 //! Fail closed for grants, fail toward revocation: whatever is missing (Git, journal, disk, a clock to trust) stops grants
 //! and extensions only. [`engine::Book`] is where that is so for the journal, and the `standstill` of a plan for the rest.
+//! [`engine::Cycle::now`] is the engine's own time: a clock that is stepped back stops grants and makes no end late.
 
 pub mod cli;
 pub mod command;

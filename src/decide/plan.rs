@@ -21,6 +21,8 @@ use super::{
 pub const SETTLE: Span = Span::minutes(5);
 /// How old a look may be to count as "read just before": older than this, a grant is read for again.
 pub const FRESH: Span = Span::minutes(1);
+/// How long a look may take and still say what was there just before. A slower one is no ground to call anything ours.
+const PATIENCE: Span = Span::minutes(10);
 /// How long after its intent a grant or renewal may still be sent.
 const ACT_BY: Span = Span::minutes(10);
 
@@ -85,7 +87,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
 impl Ground<'_> {
     /// Wanted and not ours.
     fn fresh_want(&self, binding: &Binding, want: &Want, plan: &mut Plan) {
-        let seen = self.survey.fresh(binding, FRESH.before(self.now));
+        let seen = self.survey.fresh(binding, FRESH.before(self.now), PATIENCE);
         let note = |plan: &mut Plan, text: String| plan.notes.push(Note { binding: binding.clone(), text });
         if let Some(why) = &want.barred {
             return note(plan, format!("not granted: {why}"));
@@ -170,8 +172,13 @@ impl Ground<'_> {
                 Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
             };
         }
-        if owned.drifted && matches!(seen, Seen::Present { .. }) {
-            note(plan, "drift: removed by somebody else, and there again: it ends with the grant".into());
+        if let (true, Seen::Present { ours }) = (owned.drifted, seen) {
+            // Where we mark, what was added without our marker is not ours.
+            let then = match (self.marks(binding), ours) {
+                (true, None) => "there again without our marker: not ours to remove",
+                _ => "there again: it ends with the grant",
+            };
+            note(plan, format!("drift: removed by somebody else, and {then}"));
         }
         let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if *end != want.until);
         match seen {

@@ -94,7 +94,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
     let mut grants = Vec::new();
     let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();
     for (binding, owned) in &ledger.owned {
-        for id in holding(ledger, owned, policy, now) {
+        for id in live_holders(ledger, owned, policy, now) {
             let state = match owned {
                 _ if owned.drifted => "drifted",
                 _ if owned.disputed => "disputed",
@@ -154,7 +154,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
 pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
     let mut owed = Vec::new();
     for (binding, owned) in &ledger.owned {
-        if holding(ledger, owned, policy, now).next().is_some() {
+        if live_holders(ledger, owned, policy, now).next().is_some() {
             continue;
         }
         let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
@@ -179,7 +179,7 @@ pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
 }
 
 /// The grants that a binding is still held for.
-fn holding<'a>(
+fn live_holders<'a>(
     ledger: &'a Ledger,
     owned: &'a Owned,
     policy: &'a Policy,

@@ -1,4 +1,4 @@
-//! The nouns and the ports. Everything may use this module, and it uses nothing of the house: only serde, jiff, litemap, sha2.
+//! The nouns and the ports. Everything may use this module, and it uses nothing of the house.
 //!
 //! A noun is plain data in canonical spelling, ordered and comparable. A port is a trait at which the outside world is
 //! plugged in ([`Target`], [`Read`], [`Write`], [`Source`], [`Journal`], [`Clock`]), so that a simulation can own all of it.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, Seen, Tags, Text, Trouble};
+use super::{Binding, Seen, Span, Tags, Text, Trouble};
 
 /// A question whose answer is a list of places: the hosts in `scope` whose tags have, for every key, any of its values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,10 +74,11 @@ impl Survey {
         }
     }
 
-    /// What a look that came back at or after `since` saw, however long it took; [`Seen::Unread`] if there was none.
-    pub fn fresh(&self, binding: &Binding, since: Timestamp) -> &Seen {
+    /// What a look that came back at or after `since` saw, if it took no longer than `patience`; [`Seen::Unread`] if there
+    /// was none.
+    pub fn fresh(&self, binding: &Binding, since: Timestamp, patience: Span) -> &Seen {
         match self.sights.get(binding) {
-            Some(look) if look.came >= since => &look.seen,
+            Some(look) if look.came >= since && patience.after(look.began) >= look.came => &look.seen,
             _ => &Seen::Unread,
         }
     }

@@ -112,8 +112,8 @@ fn windows_asks_wait_for_their_answer() {
     assert_eq!(target.wanted(&one, &Answers::new()), []);
     let trouble = Trouble::new(TroubleKind::Throttled, "slow down");
     assert_eq!(target.wanted(&one, &Answers::from([(selector.clone(), Err(trouble))])), []);
-    let place: Text = "123456789012/us-east-1/i-0abc".into();
-    let wanted = target.wanted(&one, &Answers::from([(selector, Ok(vec![place]))]));
+    let places: Vec<Text> = vec!["123456789012/us-east-1/i-0abc".into(), "123456789012/us-east-1/i-1 / x".into()];
+    let wanted = target.wanted(&one, &Answers::from([(selector, Ok(places))]));
     assert_eq!(
         wanted.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [r"windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe"],

@@ -51,6 +51,9 @@ fn a_look_that_took_long_is_good_for_one_decision() {
     survey.take(Reading::Sight(sight), now);
     let second = decide(&survey, now);
     assert_eq!((second.reads.len(), second.steps.len()), (0, 1), "{second:?}");
+    let slow = Sight { binding: binding.clone(), at: Span::hours(1).before(now), seen: Seen::Absent };
+    survey.take(Reading::Sight(slow), now);
+    assert_eq!(decide(&survey, now).reads, first.reads, "what was seen an hour ago is not just before");
     let later = Span::minutes(2).after(now);
     assert_eq!(decide(&survey, later).reads, first.reads, "what was seen two minutes ago is not just before");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use grantd::{
     command::setup,
-    decide::{Filed, Ground, Intake, Targets, admit, close, desire, digest, fold, parse, plan},
+    decide::{Filed, Ground, Intake, Targets, admit, close, desire, digest, fold, ledger, parse, plan},
     model::{
         Binding, Change, Commit, Fate, GrantId, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen, Sight, Span,
         Step, Survey, Trouble, TroubleKind, Verb,
@@ -229,6 +229,9 @@ impl House {
         let json = serde_json::to_string(&self.ledger).unwrap();
         let again: Ledger = serde_json::from_str(&json).unwrap();
         assert_eq!(again, self.ledger, "the ledger does not survive its checkpoint");
+        let checkpoint = Record::Checkpoint { ledger: Box::new(again) };
+        let replayed = ledger(vec![Line { seq: 1, at: self.now, record: checkpoint }]);
+        assert_eq!(replayed, self.ledger, "the ledger is another after a start");
         steps.to_vec()
     }
 

@@ -100,6 +100,8 @@ impl Target for WindowsAdmin {
         let Some(Ok(places)) = self.selector(ask).and_then(|selector| answers.get(&selector)) else {
             return Vec::new();
         };
-        places.iter().map(|place| Binding::new(SURFACE, place, ROLE, ask.word("user"))).collect()
+        // A place that would read as another binding is none.
+        let places = places.iter().filter(|place| !place.contains(" / "));
+        places.map(|place| Binding::new(SURFACE, place, ROLE, ask.word("user"))).collect()
     }
 }
