@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Account, Limits, Policy, Text},
+    model::{Account, Limits, Policy, Text, check_secret},
     source,
-    surface::world::Pace,
+    surface::{self, IdentityCenter, WindowsAdmin, world::Pace},
 };
 
 /// The configuration file of grantd, by default `/etc/grantd/grantd.yaml`.
@@ -38,6 +38,15 @@ pub struct Config {
     /// What to do about access of ours that somebody removed by hand.
     #[serde(default)]
     pub drift: Drift,
+    #[serde(default, rename = "windows-admin", skip_serializing_if = "is_default")]
+    pub windows_admin: WindowsAdmin,
+    /// Where Identity Center is: needed for grants of permission sets on AWS.
+    #[serde(default, rename = "permission-set", skip_serializing_if = "Option::is_none")]
+    pub permission_set: Option<IdentityCenter>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where access is given.
@@ -119,7 +128,8 @@ impl Config {
 
     /// Everything that the types cannot see.
     fn wrong(&self) -> Vec<String> {
-        let Self { source, state: _, cloud: _, accounts, limits, sweep, drift: _ } = self;
+        let Self { source, state: _, cloud: _, accounts, limits, sweep, drift: _, windows_admin, permission_set } =
+            self;
         let mut wrong = Vec::new();
         wrong.extend(source.check().err().map(|error| format!("source: {error}")));
         wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
@@ -137,8 +147,24 @@ impl Config {
             if !ids.insert(&account.id) {
                 wrong.push(format!("accounts: {name}: another account has the id {} already", account.id));
             }
+            wrong.extend(reach(account).err().map(|error| format!("accounts: {name}: {error}")));
+        }
+        wrong.extend(windows_admin.documents.check());
+        if let Some(IdentityCenter { account, region: _ }) = permission_set
+            && !accounts.contains_key(account)
+        {
+            wrong.push(format!("permission-set: account: `{account}` is not a name under `accounts`"));
         }
         wrong
+    }
+
+    /// The surfaces' own blocks, with ids for the names of accounts.
+    pub fn surfaces(&self) -> surface::Settings {
+        let permission_set = self.permission_set.clone().map(|IdentityCenter { account, region }| {
+            let account = self.accounts.get(&account).map_or(account, |found| found.id.clone());
+            IdentityCenter { account, region }
+        });
+        surface::Settings { windows_admin: self.windows_admin.clone(), permission_set }
     }
 
     pub fn policy(&self) -> Policy {
@@ -154,6 +180,28 @@ impl Config {
         let after = DateTime::<Utc>::from_timestamp(after.as_second(), 0)?;
         let next = schedule(&self.sweep).ok()?.after(&after).next()?;
         Timestamp::from_second(next.timestamp()).ok()
+    }
+}
+
+/// How grantd gets into an account.
+fn reach(account: &Account) -> Result<(), String> {
+    let Account { id, role, external_id, regions: _ } = account;
+    if let Some(role) = role {
+        let parts: Vec<&str> = role.splitn(6, ':').collect();
+        let [arn, partition, iam, region, owner, name] = parts[..] else {
+            return Err(format!("role: `{role}` is no ARN: write `arn:aws:iam::{id}:role/grantd`"));
+        };
+        if (arn, iam, region) != ("arn", "iam", "") || !partition.starts_with("aws") || !name.starts_with("role/") {
+            return Err(format!("role: `{role}` is no role's ARN: write `arn:aws:iam::{id}:role/grantd`"));
+        }
+        if owner != &**id {
+            return Err(format!("role: it is a role of account {owner}, and the account is {id}"));
+        }
+    }
+    match external_id {
+        Some(_) if role.is_none() => Err("external_id: there is no role that asks for it".to_owned()),
+        Some(value) => check_secret("external_id", value),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use grantd::{
     model::{Account, Commit, Ledger, Policy, Record, Source, Span},
     source::{GitSource, Settings},
     surface::{
-        self,
+        Cloud,
         world::{self, Caseless, Group, Host, ManualClock, State, User, World},
     },
 };
@@ -171,7 +171,7 @@ pub fn cycle(source: Arc<dyn Source>, state: &Path, world: &World, clock: Arc<Ma
     let book = Book::new(Box::new(journal), ledger);
     let parts = Parts {
         targets: Arc::new(setup::targets()),
-        readers: surface::world_readers(world),
+        readers: Cloud::World(world.clone()).readers(),
         source,
         clock,
         policy: Arc::new(policy()),
@@ -180,6 +180,6 @@ pub fn cycle(source: Arc<dyn Source>, state: &Path, world: &World, clock: Arc<Ma
 }
 
 pub fn daemon(cycle: Cycle, world: &World) -> Daemon {
-    let executor = Executor::new(surface::world_writers(world));
+    let executor = Executor::new(Cloud::World(world.clone()).writers());
     Daemon { cycle, executor, pulse: Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) } }
 }

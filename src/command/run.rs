@@ -18,12 +18,12 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 
 use crate::{
     cli::{LogFormat, Run},
-    config::{Cloud, Config},
+    config::{self, Config},
     decide::{owed, render::count},
     engine::{Daemon, Order},
     model::Record,
     source,
-    surface::world::World,
+    surface::Cloud,
 };
 
 use super::{setup, setup::Setup};
@@ -48,7 +48,7 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let _watcher = watch(&args.configured.config, &setup.config, &hints);
     signals(&orders, &hints)?;
     beat(&orders);
-    tokio::spawn(attend(args.configured.config.clone(), setup.config.clone(), setup.world(), heard, orders));
+    tokio::spawn(attend(args.configured.config.clone(), setup.config.clone(), setup.cloud.clone(), heard, orders));
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
     daemon
@@ -134,7 +134,7 @@ enum Hint {
 async fn attend(
     path: PathBuf,
     mut current: Config,
-    world: World,
+    cloud: Cloud,
     mut hints: UnboundedReceiver<Hint>,
     orders: UnboundedSender<Order>,
 ) {
@@ -149,14 +149,14 @@ async fn attend(
                 Hint::Reload => {
                     let since = NotifyState::monotonic_usec_now().ok();
                     tell(&[NotifyState::Reloading].into_iter().chain(since).collect::<Vec<_>>());
-                    reload(&path, &mut current, &orders);
+                    reload(&path, &mut current, &cloud, &orders);
                     tell(&[NotifyState::Ready]);
                 }
                 Hint::Repository => {
                     let _ = orders.send(Order::Fetch);
                 }
                 // Our own writes change the file too; they are no news.
-                Hint::World if world.edited() => {
+                Hint::World if matches!(&cloud, Cloud::World(world) if world.edited()) => {
                     let _ = orders.send(Order::Sweep);
                 }
                 Hint::World => {}
@@ -166,7 +166,7 @@ async fn attend(
 }
 
 /// Loads the configuration anew. One that cannot be used is refused: the old one stays.
-fn reload(path: &Path, current: &mut Config, orders: &UnboundedSender<Order>) {
+fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSender<Order>) {
     let refuse = |why: &str| tracing::error!(error = why, "the new configuration is refused, the old one stays");
     let new = match Config::load(path) {
         Ok(new) => new,
@@ -181,6 +181,7 @@ fn reload(path: &Path, current: &mut Config, orders: &UnboundedSender<Order>) {
         return refuse("source (but for poll), state and cloud change only with a restart");
     }
     tracing::info!("the configuration is reloaded");
+    cloud.configure(new.accounts.values(), &new.surfaces());
     let _ = orders.send(Order::Configure(Arc::new(new.policy()), setup::pulse(&new)));
     *current = new;
 }
@@ -189,8 +190,9 @@ fn reload(path: &Path, current: &mut Config, orders: &UnboundedSender<Order>) {
 /// poll make good.
 fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<RecommendedWatcher> {
     let mut files: Vec<(PathBuf, Hint)> = vec![(path.to_owned(), Hint::Reload)];
-    let Cloud::World(world) = &config.cloud else { return None };
-    files.push((world.world.clone(), Hint::World));
+    if let config::Cloud::World(world) = &config.cloud {
+        files.push((world.world.clone(), Hint::World));
+    }
     let url = config.source.url.strip_prefix("file://").unwrap_or(&config.source.url);
     let repository = Path::new(url).is_absolute().then(|| PathBuf::from(url)).filter(|path| path.is_dir());
     let refs =

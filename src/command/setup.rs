@@ -5,24 +5,32 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::{
-    config::{Cloud, Config},
+    config::{self, Config},
     decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
     model::{Clock, JournalError, Ledger, Line, Source},
     source::GitSource,
-    surface::{self, Writers, world::World},
+    surface::{self, Cloud, world::World},
+};
+#[cfg(feature = "aws")]
+use crate::{
+    model::secret_file,
+    surface::{
+        aws::{Aws, Edge},
+        world::RealClock,
+    },
 };
 
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
     pub config: Config,
-    world: World,
+    pub cloud: Cloud,
 }
 
 impl Setup {
@@ -31,37 +39,40 @@ impl Setup {
     }
 
     pub fn new(config: Config) -> Result<Self> {
-        let world = match &config.cloud {
-            Cloud::Aws => bail!(
-                "`cloud: aws` needs a build with the AWS adapters; this one knows only `cloud: {{ world: FILE }}`"
+        let cloud = match &config.cloud {
+            config::Cloud::World(settings) => Cloud::World(World::open(&settings.world, settings.clock)?),
+            #[cfg(feature = "aws")]
+            config::Cloud::Aws => Cloud::Aws(aws(&config)),
+            #[cfg(not(feature = "aws"))]
+            config::Cloud::Aws => anyhow::bail!(
+                "`cloud: aws` needs a build with the feature `aws`; this one knows only `cloud: {{ world: FILE }}`"
             ),
-            Cloud::World(settings) => World::open(&settings.world, settings.clock)?,
         };
-        Ok(Self { config, world })
+        Ok(Self { config, cloud })
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
-        self.world.clock()
+        self.cloud.clock()
     }
 
-    pub fn world(&self) -> World {
-        self.world.clone()
+    /// The world, which has to be the cloud.
+    pub fn world(&self) -> Result<&World> {
+        match &self.cloud {
+            Cloud::World(world) => Ok(world),
+            #[cfg(feature = "aws")]
+            Cloud::Aws(_) => anyhow::bail!("the cloud is AWS, not a world"),
+        }
     }
 
     pub fn source(&self) -> Result<Arc<dyn Source>> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the edge: systemd names the folder of the credentials by environment"
-        )]
-        let credentials = std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from);
-        Ok(Arc::new(GitSource::new(&self.config.source, &self.config.state, credentials.as_deref())?))
+        Ok(Arc::new(GitSource::new(&self.config.source, &self.config.state, credentials().as_deref())?))
     }
 
     /// The reading half. It has no writers.
     pub fn cycle(&self, book: Book) -> Result<Cycle> {
         let parts = Parts {
             targets: Arc::new(targets()),
-            readers: surface::world_readers(&self.world),
+            readers: self.cloud.readers(),
             source: self.source()?,
             clock: self.clock(),
             policy: Arc::new(self.config.policy()),
@@ -70,8 +81,7 @@ impl Setup {
     }
 
     pub fn executor(&self) -> Executor {
-        let writers: Writers = surface::world_writers(&self.world);
-        Executor::new(writers)
+        Executor::new(self.cloud.writers())
     }
 
     pub fn pulse(&self) -> Pulse {
@@ -89,6 +99,33 @@ impl Setup {
     pub fn lines(&self) -> Result<Vec<Line>, JournalError> {
         journal::read(&self.config.state)
     }
+}
+
+/// Systemd's folder of credentials.
+#[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
+fn credentials() -> Option<PathBuf> {
+    std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from)
+}
+
+#[cfg(feature = "aws")]
+fn aws(config: &Config) -> Aws {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let daemon: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
+    let folder = credentials();
+    let secret = move |value: &str| {
+        let path = secret_file("external_id", value, folder.as_deref())?;
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(text.trim().to_owned())
+    };
+    let random = || {
+        let mut bytes = [0; 16];
+        // The kernel's own: sixteen bytes never come short.
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        Ok(bytes)
+    };
+    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random });
+    aws.configure(config.accounts.values(), &config.surfaces());
+    aws
 }
 
 pub fn pulse(config: &Config) -> Pulse {

@@ -13,6 +13,7 @@ mod ledger;
 mod plan;
 mod policy;
 mod record;
+mod secret;
 mod source;
 mod survey;
 mod target;
@@ -28,6 +29,7 @@ pub use ledger::{Attempt, Freeze, Landed, Ledger, Origin, Over, Owned, Pending, 
 pub use plan::{Cause, Held, Note, Plan, Seen, Stated, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
 pub use record::{Record, Stamp};
+pub use secret::{check_secret, secret_file};
 pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree, names_grant};
 pub use survey::{Answers, Reading, Selector, Sight, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Target, Trouble, TroubleKind, Write};

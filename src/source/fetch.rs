@@ -13,10 +13,10 @@ use super::{
     Settings,
     child::{self, Limits, Output},
     git::Git,
-    settings::{Transport, locate, transport},
+    settings::{Transport, transport},
     tree,
 };
-use crate::model::{Commit, SourceError};
+use crate::model::{Commit, SourceError, secret_file};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -62,8 +62,9 @@ pub(super) struct Bounds {
 impl Remote {
     /// The settings are checked ones.
     pub fn new(settings: &Settings, git: Git, credentials: Option<&Path>) -> Result<Self, String> {
-        let file =
-            |name, value: &Option<String>| value.as_ref().map(|value| locate(name, value, credentials)).transpose();
+        let file = |name, value: &Option<String>| {
+            value.as_ref().map(|value| secret_file(name, value, credentials)).transpose()
+        };
         let key = file("ssh_key", &settings.ssh_key)?;
         let token = file("token", &settings.token)?;
         let (ssh, http) = match transport(&settings.url)? {

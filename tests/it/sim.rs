@@ -16,7 +16,7 @@ use grantd::{
     model::{Clock, Journal, Line, Policy, Record, Span},
     source::{GitSource, Settings},
     surface::{
-        self,
+        Cloud,
         world::{ManualClock, State, World},
     },
 };
@@ -139,7 +139,7 @@ impl Sim {
         let book = Book::new((self.wrap)(Box::new(journal)), ledger(lines));
         let parts = Parts {
             targets: Arc::new(setup::targets()),
-            readers: surface::world_readers(&self.world),
+            readers: Cloud::World(self.world.clone()).readers(),
             source: self.source(),
             clock: self.clock.clone(),
             policy: Arc::new(self.policy.clone()),
@@ -147,7 +147,7 @@ impl Sim {
         let mut cycle = Cycle::new(parts, book);
         cycle.fetch();
         cycle.sweep();
-        let executor = Executor::new(surface::world_writers(&self.world));
+        let executor = Executor::new(Cloud::World(self.world.clone()).writers());
         let pulse = Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) };
         self.daemon = Some(Daemon { cycle, executor, pulse });
     }

@@ -39,7 +39,7 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
     fs::write(path.join("world.yaml"), stage::WORLD).context("the world's file cannot be written")?;
     fs::write(&config, stage::config(repo.path())?).context("the configuration cannot be written")?;
     let setup = Setup::load(&config)?;
-    let mut teller = Teller::new(&setup);
+    let mut teller = Teller::new(&setup)?;
     teller.title(SPEED);
     let kept = setup::runtime()?.block_on(async {
         // Whoever is interrupted leaves no folder behind.

@@ -59,7 +59,7 @@ impl<'a> Story<'a> {
     }
 
     fn state(&self) -> Result<State> {
-        Ok(self.setup.world().state()?)
+        Ok(self.setup.world()?.state()?)
     }
 
     /// The daemon is told of news in the repository, as its watcher would tell it.
@@ -104,7 +104,7 @@ impl<'a> Story<'a> {
             unjournaled,
         };
         self.teller.quote(&plan_text(&shown));
-        let untouched = stage::cloud(&self.state()?) == self.before && self.setup.world().calls().writes.is_empty();
+        let untouched = stage::cloud(&self.state()?) == self.before && self.setup.world()?.calls().writes.is_empty();
         self.teller.promise(
             outlook.plan.steps.len() == 5 && untouched,
             "The plan has five steps, and planning changed nothing",
@@ -135,7 +135,7 @@ impl<'a> Story<'a> {
         self.teller.picture()?;
         self.teller
             .promise(kept && stand(&self.state()?), "All five accesses are there, and what stood there before stands");
-        self.setup.world().edit(|state| {
+        self.setup.world()?.edit(|state| {
             stage::change(state, "checkout-2", |host| {
                 host.sessions.insert(Caseless(JDOE.into()));
             });
@@ -277,7 +277,7 @@ impl<'a> Story<'a> {
     }
 
     fn agent(&self, agent: Agent) -> Result<()> {
-        Ok(self.setup.world().edit(|state| stage::change(state, "checkout-2", |host| host.agent = agent))?)
+        Ok(self.setup.world()?.edit(|state| stage::change(state, "checkout-2", |host| host.agent = agent))?)
     }
 
     /// How many seconds of the world the slowest revocation came after its end, of those that expired and could be done.

@@ -49,19 +49,19 @@ pub struct Teller {
 }
 
 impl Teller {
-    pub fn new(setup: &Setup) -> Self {
+    pub fn new(setup: &Setup) -> Result<Self> {
         let lively = !matches!(anstream::stdout().current_choice(), anstream::ColorChoice::Never);
-        Self {
+        Ok(Self {
             journal: setup.config.state.clone(),
             clock: setup.clock(),
-            world: setup.world(),
+            world: setup.world()?.clone(),
             ledger: Ledger::default(),
             lines: Vec::new(),
             chapter: 0,
             kept: 0,
             broken: 0,
             lively,
-        }
+        })
     }
 
     pub fn title(&self, speed: u32) {

@@ -7,6 +7,8 @@ use super::{
     names,
 };
 
+#[cfg(feature = "aws")]
+mod aws;
 mod world;
 
 const SURFACE: &str = "iam-group";

@@ -10,6 +10,8 @@ use super::{
     names,
 };
 
+#[cfg(feature = "aws")]
+mod aws;
 mod world;
 
 const SURFACE: &str = "iam-policy";

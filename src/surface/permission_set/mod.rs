@@ -8,7 +8,12 @@ use super::{
     names,
 };
 
+#[cfg(feature = "aws")]
+mod aws;
+mod settings;
 mod world;
+
+pub use settings::Settings;
 
 const SURFACE: &str = "permission-set";
 const PRINCIPALS: [&str; 2] = ["user", "group"];

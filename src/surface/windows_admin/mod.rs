@@ -6,7 +6,14 @@ use super::{
     names,
 };
 
+#[cfg(feature = "aws")]
+mod answer;
+#[cfg(feature = "aws")]
+pub mod aws;
+mod documents;
 mod world;
+
+pub use documents::{Document, Settings};
 
 const SURFACE: &str = "windows-admin";
 

@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    super::model::{
-        Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Target, Text, Trouble,
-        TroubleKind, Verb, Write,
+    super::{
+        act::{Act, act, late, removed},
+        model::{
+            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Target, Text, Trouble,
+            TroubleKind, Write,
+        },
     },
     World, WorldError,
     state::{Failure, Fault, On, State},
@@ -76,33 +79,18 @@ impl<R: Realm> Adapter<R> {
     }
 
     fn act(&self, state: &mut State, step: &Step, now: Timestamp) -> Result<Fate, Trouble> {
-        let late = step.act_by.filter(|by| step.verb != Verb::Revoke && now > *by);
-        if let Some(by) = late {
-            let detail = format!("it came at {now}, after {by}, when it had to be there; nothing was changed");
-            return Err(Trouble::new(TroubleKind::Unreachable, detail));
+        if let Some(trouble) = late(step, now) {
+            return Err(trouble);
         }
         let marks = self.realm.marks();
-        let fate = match (step.verb, self.realm.look(state, &step.binding)?) {
-            (_, Seen::Gone) => Fate::Gone,
-            (_, Seen::Present { ours: None }) if marks => Fate::Standing,
-            // Without markers only the look that the caller had before tells whose it is.
-            (Verb::Grant, Seen::Present { .. }) if !marks && step.before != Seen::Absent => Fate::Standing,
-            (Verb::Grant | Verb::Renew, _) => {
-                self.realm.add(state, step)?;
-                Fate::Done
-            }
-            (Verb::Revoke, Seen::Present { .. }) => {
+        match act(step, &self.realm.look(state, &step.binding)?, marks) {
+            Act::Settled(fate) => Ok(fate),
+            Act::Add => self.realm.add(state, step).map(|()| Fate::Done),
+            Act::Remove => {
                 self.realm.remove(state, &step.binding)?;
-                match self.realm.look(state, &step.binding)? {
-                    // What is left is another's: our marker was there, and is not any more.
-                    Seen::Present { .. } if marks => Fate::Standing,
-                    Seen::Present { .. } => return Err(Trouble::new(TroubleKind::Broken, "it is still there")),
-                    Seen::Unread | Seen::Blind(_) | Seen::Absent | Seen::Gone => Fate::Done,
-                }
+                removed(self.realm.look(state, &step.binding)?, marks)
             }
-            (Verb::Revoke, Seen::Unread | Seen::Blind(_) | Seen::Absent) => Fate::Done,
-        };
-        Ok(fate)
+        }
     }
 }
 

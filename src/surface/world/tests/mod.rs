@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
+        Cloud,
         model::{
             Binding, Cause, Clock, Event, Fate, Holders, Reading, Seen, Selector, Step, Text, Trouble, TroubleKind,
             Verb,
         },
-        world_readers, world_writers,
     },
     *,
 };
@@ -108,7 +108,7 @@ pub fn step(verb: Verb, binding: &Binding) -> Step {
 pub async fn write(world: &World, steps: Vec<Step>) -> Vec<Event> {
     let surface = steps[0].binding.surface().to_string();
     let (events, mut told) = mpsc::unbounded_channel();
-    world_writers(world)[&*surface].write(steps, events).await;
+    Cloud::World(world.clone()).writers()[&*surface].write(steps, events).await;
     let mut all = Vec::new();
     while let Some(event) = told.recv().await {
         all.push(event);
@@ -128,7 +128,8 @@ pub async fn act(world: &World, verb: Verb, binding: &Binding) -> Fate {
 }
 
 pub async fn seen(world: &World, binding: &Binding) -> Seen {
-    let readings = world_readers(world)[binding.surface()].read(&[], std::slice::from_ref(binding)).await;
+    let readings =
+        Cloud::World(world.clone()).readers()[binding.surface()].read(&[], std::slice::from_ref(binding)).await;
     match &readings[..] {
         [Reading::Sight(sight)] if sight.binding == *binding => sight.seen.clone(),
         other => panic!("{other:?} is not one sight"),

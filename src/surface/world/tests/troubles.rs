@@ -55,7 +55,7 @@ async fn a_selector_can_fail_too() {
         scope: "123456789012/us-east-1".into(),
         tags: [("AccessGroup".into(), vec!["JITAdmins".into()])].into_iter().collect(),
     };
-    let readers = world_readers(&world);
+    let readers = Cloud::World(world.clone()).readers();
     let ask = async || match readers["windows-admin"].read(std::slice::from_ref(&selector), &[]).await.pop() {
         Some(Reading::Answer { places, .. }) => places,
         other => panic!("{other:?} is no answer"),

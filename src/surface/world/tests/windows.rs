@@ -15,7 +15,8 @@ async fn places(world: &World, tags: &[(&str, &[&str])]) -> Vec<String> {
         scope: "123456789012/us-east-1".into(),
         tags: tags.iter().map(|(key, values)| (Text::from(*key), any(values))).collect(),
     };
-    let readings = world_readers(world)["windows-admin"].read(std::slice::from_ref(&selector), &[]).await;
+    let readings =
+        Cloud::World(world.clone()).readers()["windows-admin"].read(std::slice::from_ref(&selector), &[]).await;
     match &readings[..] {
         [Reading::Answer { selector: asked, places: Ok(places), .. }] if *asked == selector => {
             places.iter().map(|place| place.rsplit('/').next().unwrap().to_owned()).collect()

@@ -1,0 +1,191 @@
+//! AWS itself: one daemon, many accounts and regions. Sessions, budgets, and what every call has in common.
+
+mod adapter;
+mod budget;
+mod iam;
+mod session;
+mod ssm;
+mod sso;
+mod trouble;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    error::Error,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
+
+use super::{
+    Settings,
+    model::{Account, Clock, Text, Trouble, TroubleKind},
+};
+
+pub use adapter::{Adapter, Remote, Told, blind, parts};
+pub use iam::{Kind, Principal};
+pub use session::{Partition, Session};
+pub use ssm::{Answer, Command, sha256};
+pub use trouble::Fault;
+
+use budget::{Api, Budget};
+
+/// Calls under way in one account and region at a time.
+const ABREAST: usize = 16;
+
+/// A handle on AWS; clones share sessions and budgets.
+#[derive(Clone)]
+pub struct Aws {
+    shared: Arc<Shared>,
+}
+
+/// Reads the secret behind `credential:NAME` or a path.
+pub type Secrets = Box<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+
+/// What the edge knows of the process and its surroundings.
+pub struct Edge {
+    pub clock: Arc<dyn Clock>,
+    /// The daemon's name in CloudTrail, such as the host's.
+    pub daemon: String,
+    /// Reads a secret that the configuration names as `credential:NAME`.
+    pub secret: Secrets,
+    /// Sixteen random bytes.
+    pub random: fn() -> std::io::Result<[u8; 16]>,
+}
+
+struct Shared {
+    edge: Edge,
+    /// By their 12 digits.
+    accounts: RwLock<BTreeMap<Text, Account>>,
+    settings: RwLock<Arc<Settings>>,
+    base: OnceCell<aws_config::SdkConfig>,
+    sessions: Mutex<HashMap<Text, Arc<Mutex<Option<Session>>>>>,
+    gates: std::sync::Mutex<HashMap<(Text, Text), Arc<Semaphore>>>,
+    documents: Mutex<HashMap<String, Arc<Mutex<Option<ssm::Pinned>>>>>,
+    directory: Mutex<sso::Directory>,
+    /// Identity Center changes one thing at a time in an account.
+    lanes: Mutex<HashMap<Text, Arc<Mutex<()>>>>,
+    budget: Arc<Budget>,
+}
+
+/// Where a call goes, and what it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub account: &'a str,
+    /// For a global service (IAM), empty: the region of the account's partition that answers for all.
+    pub region: &'a str,
+    /// As in a policy: `iam:AttachRolePolicy`.
+    pub action: &'static str,
+    /// A revocation, or the look that proves it: may use what is kept for these.
+    pub urgent: bool,
+}
+
+impl Aws {
+    pub fn new(edge: Edge) -> Self {
+        let shared = Shared {
+            edge,
+            accounts: RwLock::default(),
+            settings: RwLock::default(),
+            base: OnceCell::new(),
+            sessions: Mutex::default(),
+            gates: std::sync::Mutex::default(),
+            documents: Mutex::default(),
+            directory: Mutex::default(),
+            lanes: Mutex::default(),
+            budget: Arc::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes accounts and settings of a configuration. Accounts are added and changed, never taken out: access may be owed
+    /// there.
+    pub fn configure<'a>(&self, accounts: impl Iterator<Item = &'a Account>, settings: &Settings) {
+        let mut known = self.shared.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(accounts.map(|account| (account.id.clone(), account.clone())));
+        *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.clone());
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.shared.edge.clock.clone()
+    }
+
+    /// 32 hexadecimal digits that nobody can guess.
+    pub fn nonce(&self) -> Result<String, Trouble> {
+        let bytes = (self.shared.edge.random)()
+            .map_err(|error| Trouble::new(TroubleKind::Broken, format!("the kernel gives no random bytes: {error}")))?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.shared.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The account as the configuration has it.
+    pub fn account(&self, id: &str) -> Result<Account, Trouble> {
+        let accounts = self.shared.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(id).cloned().ok_or_else(|| {
+            let detail = format!("account {id} is not in the configuration: put it back under `accounts`");
+            Trouble::new(TroubleKind::Denied, detail)
+        })
+    }
+
+    /// Makes one call, within the budget, with fresh credentials. An answer that says the credentials are over is asked for
+    /// again with new ones, once.
+    pub async fn call<T, E, R, F>(&self, call: Call<'_>, send: impl Fn(&Session, &str) -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, SdkError<E, R>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let first = self.attempt(call, &send).await;
+        match first {
+            Err(fault) if fault.expired() => {
+                self.forget(call.account).await;
+                self.attempt(call, &send).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn attempt<T, E, R, F>(&self, call: Call<'_>, send: &impl Fn(&Session, &str) -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, SdkError<E, R>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let Call { account, region, action, urgent } = call;
+        let session = self.session(account).await?;
+        let region = if region.is_empty() { session.partition().home() } else { region };
+        let api: Api = format!("{account}/{region}/{action}").into();
+        self.shared.budget.take(&api, urgent).await;
+        // A revocation never waits behind grants.
+        let gate = self.gate(account, region);
+        let _pass = if urgent { None } else { gate.acquire().await.ok() };
+        tracing::debug!(%api, "call");
+        let answer = send(&session, region).await;
+        answer.map_err(|error| {
+            let caller = session.caller();
+            trouble::Called { action, account, caller }.fault(&error)
+        })
+    }
+
+    async fn lane(&self, account: &str) -> OwnedMutexGuard<()> {
+        let lane = self.shared.lanes.lock().await.entry(account.into()).or_default().clone();
+        lane.lock_owned().await
+    }
+
+    fn gate(&self, account: &str, region: &str) -> Arc<Semaphore> {
+        let mut gates = self.shared.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.entry((account.into(), region.into())).or_insert_with(|| Arc::new(Semaphore::new(ABREAST))).clone()
+    }
+}
+
+/// How long to wait before each look again at something that AWS shows late, and how often at most.
+pub const LOOKS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];

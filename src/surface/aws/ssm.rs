@@ -1,0 +1,360 @@
+//! SSM Run Command: one command for up to fifty hosts, one answer from each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use aws_sdk_ssm::types::{
+    CommandInvocation, CommandInvocationStatus, DocumentHashType, InstanceInformationStringFilter, PingStatus,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    super::model::{Trouble, TroubleKind},
+    Aws, Call, Fault,
+};
+
+/// The most hosts that SendCommand takes, and that one page of answers holds.
+pub const BATCH: usize = 50;
+/// How long SSM tries to hand a command to a host's agent: the least that it takes, seconds.
+const DELIVERY: i32 = 30;
+/// How long an answer may take in all: delivery, the script's own time, and the way back.
+const PATIENCE: Duration = Duration::from_secs(30 + 60 + 30);
+/// How long to wait before the first question for answers, and at most between two.
+const FIRST: Duration = Duration::from_millis(300);
+const LONGEST: Duration = Duration::from_secs(3);
+/// The longest output that a list of answers holds, characters.
+const CUT: usize = 2_500;
+/// The longest comment that a command takes, characters.
+const COMMENT: usize = 100;
+
+/// A document in an account and region, as it was when we looked: no other content is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    name: String,
+    version: String,
+    hash: String,
+}
+
+/// One command.
+#[derive(Debug, Clone)]
+pub struct Command<'a> {
+    pub account: &'a str,
+    pub region: &'a str,
+    pub name: &'a str,
+    /// What the document must hold.
+    pub content: &'a str,
+    pub parameters: BTreeMap<&'static str, String>,
+    pub comment: String,
+    pub urgent: bool,
+}
+
+/// What a host said, or why it said nothing.
+pub type Answer = Result<Value, Fault>;
+
+impl Command<'_> {
+    fn call(&self, action: &'static str) -> Call<'_> {
+        Call { account: self.account, region: self.region, action, urgent: self.urgent }
+    }
+}
+
+impl Aws {
+    /// Runs a command on hosts, fifty at a time, and waits for each answer. `told` hears which hosts a command went to, and
+    /// its id, as soon as AWS gives one; `heard` gets every host's answer exactly once.
+    pub async fn run(
+        &self,
+        command: &Command<'_>,
+        hosts: &[String],
+        told: &(dyn Fn(&[String], &str) + Sync),
+        heard: &(dyn Fn(&str, Answer) + Sync),
+    ) {
+        let batches = hosts.chunks(BATCH).map(|hosts| self.batch(command, hosts, told, heard));
+        futures_util::future::join_all(batches).await;
+    }
+
+    async fn batch(
+        &self,
+        command: &Command<'_>,
+        hosts: &[String],
+        told: &(dyn Fn(&[String], &str) + Sync),
+        heard: &(dyn Fn(&str, Answer) + Sync),
+    ) {
+        let pinned = match self.pinned(command).await {
+            Ok(pinned) => pinned,
+            Err(fault) => return hosts.iter().for_each(|host| heard(host, Err(fault.clone()))),
+        };
+        let mut sent = Vec::new();
+        // What a refused batch is made of: first those whose agent is known to answer, then halves.
+        let mut waiting = vec![(hosts.to_vec(), false)];
+        while let Some((hosts, sorted)) = waiting.pop() {
+            match self.send(command, &pinned, &hosts).await {
+                Ok(id) => {
+                    told(&hosts, &id);
+                    sent.push((id, hosts));
+                }
+                Err(fault) if fault.code == "InvalidInstanceId" => match hosts.len() {
+                    _ if !sorted => {
+                        let (online, silent) = self.silent(command, &hosts).await;
+                        silent.iter().for_each(|(host, fault)| heard(host, Err(fault.clone())));
+                        if !online.is_empty() {
+                            waiting.push((online, true));
+                        }
+                    }
+                    1 => hosts.iter().for_each(|host| heard(host, Err(fault.clone()))),
+                    many => {
+                        let (one, other) = hosts.split_at(many / 2);
+                        waiting.push((one.to_vec(), true));
+                        waiting.push((other.to_vec(), true));
+                    }
+                },
+                Err(fault) => {
+                    if fault.missing() || fault.code.starts_with("InvalidDocument") {
+                        self.unpin(command).await;
+                    }
+                    hosts.iter().for_each(|host| heard(host, Err(fault.clone())));
+                }
+            }
+        }
+        let answers = sent.iter().map(|(id, hosts)| self.collect(command, id, hosts, heard));
+        futures_util::future::join_all(answers).await;
+    }
+
+    async fn send(&self, command: &Command<'_>, pinned: &Pinned, hosts: &[String]) -> Result<String, Fault> {
+        let Pinned { name, version, hash } = pinned;
+        let parameters: HashMap<String, Vec<String>> =
+            command.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
+        let comment: String = command.comment.chars().take(COMMENT).collect();
+        let answer = self.call(command.call("ssm:SendCommand"), |session, region| {
+            let call = session.at(region).ssm.send_command();
+            let call = call.document_name(name).document_version(version).document_hash(hash);
+            let call = call.document_hash_type(DocumentHashType::Sha256);
+            let call = call.set_instance_ids(Some(hosts.to_vec())).set_parameters(Some(parameters.clone()));
+            // One host that fails must not keep the command from the others.
+            call.comment(&comment).timeout_seconds(DELIVERY).max_concurrency("50").max_errors("100%").send()
+        });
+        let id = answer.await?.command.and_then(|command| command.command_id);
+        id.ok_or_else(|| {
+            let trouble = Trouble::new(TroubleKind::Broken, "ssm:SendCommand answered without an id");
+            Fault { refused: false, ..trouble.into() }
+        })
+    }
+
+    /// Waits for the answers to one command, a page a question, at growing intervals.
+    async fn collect(&self, command: &Command<'_>, id: &str, hosts: &[String], heard: &(dyn Fn(&str, Answer) + Sync)) {
+        let mut open: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();
+        let (mut wait, mut sum) = (FIRST, Duration::ZERO);
+        let mut last = None;
+        while !open.is_empty() && sum < PATIENCE {
+            tokio::time::sleep(wait).await;
+            sum += wait;
+            wait = (wait * 2).min(LONGEST);
+            match self.invocations(command, id).await {
+                Ok(found) => {
+                    for one in found {
+                        let host = one.instance_id.as_deref().unwrap_or_default();
+                        if open.contains(host)
+                            && let Some(answer) = self.answer(command, id, &one).await
+                        {
+                            open.remove(host);
+                            heard(host, answer);
+                        }
+                    }
+                }
+                Err(fault) => last = Some(fault),
+            }
+        }
+        for host in open {
+            let detail = format!("the host did not answer command {id} within {} s", PATIENCE.as_secs());
+            let trouble =
+                last.as_ref().map_or(Trouble::new(TroubleKind::Unreachable, detail), |last| last.trouble.clone());
+            heard(host, Err(unknown(trouble)));
+        }
+    }
+
+    async fn invocations(&self, command: &Command<'_>, id: &str) -> Result<Vec<CommandInvocation>, Fault> {
+        let mut all = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.call(command.call("ssm:ListCommandInvocations"), |session, region| {
+                let call = session.at(region).ssm.list_command_invocations();
+                call.command_id(id).details(true).max_results(50).set_next_token(next.clone()).send()
+            });
+            let page = page.await?;
+            all.extend(page.command_invocations.unwrap_or_default());
+            next = page.next_token;
+            if next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What a host's invocation came to; `None` while it is under way.
+    async fn answer(&self, command: &Command<'_>, id: &str, one: &CommandInvocation) -> Option<Answer> {
+        let output = |one: &CommandInvocation| {
+            let plugin = one.command_plugins.as_ref().and_then(|plugins| plugins.first());
+            plugin.and_then(|plugin| plugin.output.clone()).unwrap_or_default()
+        };
+        let detail = one.status_details.as_deref().unwrap_or_default();
+        match one.status.as_ref()? {
+            CommandInvocationStatus::Pending
+            | CommandInvocationStatus::InProgress
+            | CommandInvocationStatus::Delayed
+            | CommandInvocationStatus::Cancelling => None,
+            CommandInvocationStatus::Success | CommandInvocationStatus::Failed => {
+                let said = output(one);
+                let nonce = command.parameters.get("Nonce").map_or("", String::as_str);
+                if let Some(answer) = parse(&said, nonce) {
+                    return Some(Ok(answer));
+                }
+                if said.len() >= CUT {
+                    return Some(self.whole(command, id, one.instance_id.as_deref().unwrap_or_default(), nonce).await);
+                }
+                let why = match said.trim().lines().last() {
+                    Some(line) => format!("said `{}` instead of a result", line.chars().take(200).collect::<String>()),
+                    None => "said nothing: the step was skipped (no Windows host?) or the agent is too old".to_owned(),
+                };
+                Some(Err(unknown(Trouble::new(TroubleKind::Broken, format!("the host ended with {detail} and {why}")))))
+            }
+            // Not delivered in time does not mean that it did not run.
+            _ => {
+                let detail = format!("command {id} ended with {detail} before the host answered");
+                Some(Err(unknown(Trouble::new(TroubleKind::Unreachable, detail))))
+            }
+        }
+    }
+
+    /// The answer of one host whose output was cut in the list.
+    async fn whole(&self, command: &Command<'_>, id: &str, host: &str, nonce: &str) -> Answer {
+        let answer = self.call(command.call("ssm:GetCommandInvocation"), |session, region| {
+            session.at(region).ssm.get_command_invocation().command_id(id).instance_id(host).send()
+        });
+        let said = answer.await.map_err(|fault| unknown(fault.trouble))?.standard_output_content.unwrap_or_default();
+        parse(&said, nonce).ok_or_else(|| {
+            unknown(Trouble::new(
+                TroubleKind::Broken,
+                format!("the host's answer of {} characters was cut", said.len()),
+            ))
+        })
+    }
+
+    /// Which of these hosts have an agent that answers, and what to say of the others. If even that cannot be told, all may.
+    async fn silent(&self, command: &Command<'_>, hosts: &[String]) -> (Vec<String>, Vec<(String, Fault)>) {
+        let filter = InstanceInformationStringFilter::builder().key("InstanceIds");
+        let Ok(filter) = filter.set_values(Some(hosts.to_vec())).build() else { return (hosts.to_vec(), Vec::new()) };
+        let answer = self.call(command.call("ssm:DescribeInstanceInformation"), |session, region| {
+            session.at(region).ssm.describe_instance_information().filters(filter.clone()).max_results(50).send()
+        });
+        let Ok(answer) = answer.await else { return (hosts.to_vec(), Vec::new()) };
+        let known: BTreeMap<String, _> = answer
+            .instance_information_list
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|one| Some((one.instance_id.clone()?, one)))
+            .collect();
+        let mut silent = Vec::new();
+        let mut online = Vec::new();
+        for host in hosts {
+            let why = match known.get(host).map(|one| (one.ping_status.as_ref(), one.last_ping_date_time)) {
+                Some((Some(PingStatus::Online), _)) => {
+                    online.push(host.clone());
+                    continue;
+                }
+                Some((_, Some(last))) => format!("the SSM agent does not answer (last at {last})"),
+                Some((_, None)) => "the SSM agent does not answer".to_owned(),
+                None => "SSM does not manage the host: is its agent running, with a role that lets it?".to_owned(),
+            };
+            let fault =
+                Fault { code: "InvalidInstanceId".to_owned(), ..Trouble::new(TroubleKind::Unreachable, why).into() };
+            silent.push((host.clone(), fault));
+        }
+        (online, silent)
+    }
+
+    /// The document as it is in the account, if it is ours to the letter.
+    async fn pinned(&self, command: &Command<'_>) -> Result<Pinned, Fault> {
+        let slot = self.shared.documents.lock().await.entry(key(command)).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(pinned) = &*slot {
+            return Ok(pinned.clone());
+        }
+        let answer = self.call(command.call("ssm:DescribeDocument"), |session, region| {
+            session.at(region).ssm.describe_document().name(command.name).send()
+        });
+        let install = format!(
+            "bring it there with `grantd documents install` ({} in {}, {})",
+            command.name, command.account, command.region
+        );
+        let document = answer.await.map_err(|mut fault| {
+            if fault.missing() {
+                fault.trouble = Trouble::new(TroubleKind::Denied, format!("the SSM document is not there: {install}"));
+            }
+            fault
+        })?;
+        let document = document.document.unwrap_or_else(|| aws_sdk_ssm::types::DocumentDescription::builder().build());
+        let version = document.document_version.unwrap_or_default();
+        let hash = document.hash.unwrap_or_default();
+        if hash != sha256(command.content) && !self.same(command, &version).await? {
+            let detail = format!("the SSM document is not the one of this grantd, and is not run: {install}");
+            return Err(Trouble::new(TroubleKind::Denied, detail).into());
+        }
+        let pinned = Pinned { name: command.name.to_owned(), version, hash };
+        *slot = Some(pinned.clone());
+        Ok(pinned)
+    }
+
+    /// Whether a version says the same, however it is spaced.
+    async fn same(&self, command: &Command<'_>, version: &str) -> Result<bool, Fault> {
+        let answer = self.call(command.call("ssm:GetDocument"), |session, region| {
+            session.at(region).ssm.get_document().name(command.name).document_version(version).send()
+        });
+        let content = answer.await?.content.unwrap_or_default();
+        let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+        Ok(read(&content).is_some_and(|theirs| Some(theirs) == read(command.content)))
+    }
+
+    async fn unpin(&self, command: &Command<'_>) {
+        self.shared.documents.lock().await.remove(&key(command));
+    }
+}
+
+fn key(command: &Command<'_>) -> String {
+    format!("{}/{}/{}", command.account, command.region, command.name)
+}
+
+/// The command went out; whether it was done nobody knows.
+fn unknown(trouble: Trouble) -> Fault {
+    Fault { refused: false, ..trouble.into() }
+}
+
+/// The one line of the script's own, told by the nonce from whatever else may be printed.
+fn parse(output: &str, nonce: &str) -> Option<Value> {
+    let ours = |line: &str| {
+        let value: Value = serde_json::from_str(line.trim()).ok()?;
+        (value.get("grantd")? == 1 && value.get("nonce")?.as_str()? == nonce && !nonce.is_empty()).then_some(value)
+    };
+    output.lines().find_map(ours)
+}
+
+pub fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_answer_counts() {
+        let nonce = "00112233445566778899aabbccddeeff";
+        let line = format!(r#"{{"grantd":1,"nonce":"{nonce}","result":"done","detail":""}}"#);
+        assert_eq!(parse(&line, nonce).unwrap()["result"], "done");
+        assert_eq!(parse(&format!("WARNING: x\r\n{line}\r\n"), nonce).unwrap()["result"], "done");
+        for other in ["", "done", r#"{"grantd":1,"result":"done"}"#, &line.replace("00112233", "ffffffff"), &line[..40]]
+        {
+            assert_eq!(parse(other, nonce), None, "{other}");
+        }
+        assert_eq!(parse(&line.replace(nonce, ""), ""), None, "no nonce, no answer");
+    }
+}

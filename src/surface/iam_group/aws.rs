@@ -1,0 +1,86 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+
+use super::{
+    super::{
+        aws::{Aws, Call, Fault, Remote, Told, blind, parts},
+        model::{Binding, Seen},
+    },
+    IamGroup,
+};
+
+/// `ACCOUNT/group/NAME`.
+fn group(binding: &Binding) -> Result<(&str, &str), Fault> {
+    let [account, _, group] = parts(binding.place())?;
+    Ok((account, group))
+}
+
+impl Remote for IamGroup {
+    /// Asks the groups for their members or the users for their groups, whichever are fewer.
+    async fn look(aws: &Aws, bindings: &[Binding], urgent: bool) -> Vec<Seen> {
+        let mut asked: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+        for binding in bindings {
+            if let Ok((account, group)) = group(binding) {
+                let (groups, users) = asked.entry(account).or_default();
+                groups.insert(group);
+                users.insert(binding.who());
+            }
+        }
+        // Pairs of group and user that are so, or the trouble of the group or the user.
+        let found = join_all(asked.into_iter().map(|(account, (groups, users))| async move {
+            let by_group = groups.len() <= users.len();
+            let names = if by_group { groups } else { users };
+            let answers = join_all(names.into_iter().map(|name| async move {
+                let answer = match by_group {
+                    true => aws.members(account, name, urgent).await,
+                    false => aws.groups(account, name, urgent).await,
+                };
+                (name, answer)
+            }));
+            (account, (by_group, answers.await.into_iter().collect::<BTreeMap<_, _>>()))
+        }));
+        let found: BTreeMap<&str, _> = found.await.into_iter().collect();
+        let seen = |binding: &Binding| -> Result<Seen, Fault> {
+            let (account, group) = group(binding)?;
+            let Some((by_group, answers)) = found.get(account) else { return Ok(Seen::Unread) };
+            let (asked, other) = if *by_group { (group, binding.who()) } else { (binding.who(), group) };
+            match answers.get(asked) {
+                // A user that does not exist is in no group.
+                Some(Err(fault)) if fault.missing() && !by_group => Ok(Seen::Absent),
+                Some(Err(fault)) => Err(fault.clone()),
+                Some(Ok(names)) if names.contains(other) => Ok(Seen::Present { ours: None }),
+                Some(Ok(_)) => Ok(Seen::Absent),
+                None => Ok(Seen::Unread),
+            }
+        };
+        bindings.iter().map(|binding| seen(binding).unwrap_or_else(blind)).collect()
+    }
+
+    async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
+        use aws_sdk_iam::operation::RequestId;
+        let (account, group) = group(binding)?;
+        let call = Call { account, region: "", action: "iam:AddUserToGroup", urgent: false };
+        let answer = aws.call(call, |session, region| {
+            session.at(region).iam.add_user_to_group().group_name(group).user_name(binding.who()).send()
+        });
+        told.sent(answer.await?.request_id());
+        Ok(())
+    }
+
+    async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
+        use aws_sdk_iam::operation::RequestId;
+        let (account, group) = group(binding)?;
+        let call = Call { account, region: "", action: "iam:RemoveUserFromGroup", urgent: true };
+        let answer = aws.call(call, |session, region| {
+            session.at(region).iam.remove_user_from_group().group_name(group).user_name(binding.who()).send()
+        });
+        match answer.await {
+            Ok(answer) => told.sent(answer.request_id()),
+            // It was not there, or an answer before was lost: the look after it tells.
+            Err(fault) if fault.missing() => {}
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+}
