@@ -22,6 +22,8 @@ pub enum Verb {
     Status(Status),
     History(History),
     Audit(Audit),
+    Doctor(Doctor),
+    Documents(Documents),
     Schema(Schema),
     Demo(Demo),
 }
@@ -212,6 +214,61 @@ pub struct Verify {
     pub checkpoint: Option<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// Check everything that the daemon needs, and say what to do about what is missing
+///
+/// Configuration, Git, state folder, journal, clock; on AWS, for each account: credentials, each permission that the surfaces
+/// need, the SSM documents. Its calls change nothing: what it writes, it writes to names that nobody has. Exits 0 if all is
+/// fine, 1 if not.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  grantd doctor\n  grantd doctor --format json | jq '.checks[] | select(.fine | not)'"
+)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub configured: Configured,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Show or install the SSM documents by which Windows hosts are told
+#[derive(Debug, Args)]
+pub struct Documents {
+    #[command(subcommand)]
+    pub verb: DocumentsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DocumentsVerb {
+    Show(DocumentsShow),
+    Install(DocumentsInstall),
+}
+
+/// Print a document, as it is installed
+///
+/// For whoever reviews it, or brings it into accounts by other means.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd documents show add\n  grantd documents show list > ListLocalAdmins.json")]
+pub struct DocumentsShow {
+    #[arg(value_name = "DOCUMENT", value_parser = ["add", "remove", "list"])]
+    pub document: String,
+}
+
+/// Bring the documents into every account and region of the configuration
+///
+/// The daemon runs no other content than this version's. Exits 0 if they are all there, 1 if not.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd documents install\n  grantd documents install --account prod")]
+pub struct DocumentsInstall {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Only in this account, by its name in the configuration; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub account: Vec<String>,
+    /// Replace documents of these names that are not grantd's: their content becomes an older version
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Print the JSON Schema of grant files, of the configuration, or of the world's file

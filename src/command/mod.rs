@@ -4,6 +4,8 @@
 mod apply;
 mod audit;
 mod demo;
+mod doctor;
+mod documents;
 mod history;
 mod init;
 mod lint;
@@ -15,7 +17,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use crate::cli::{AuditVerb, Cli, Verb};
+use crate::cli::{AuditVerb, Cli, DocumentsVerb, Verb};
 
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
@@ -29,6 +31,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::History(args) => history::run(&args),
         Verb::Audit(args) => match args.verb {
             AuditVerb::Verify(args) => audit::verify(&args),
+        },
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Documents(args) => match args.verb {
+            DocumentsVerb::Show(args) => documents::show(&args),
+            DocumentsVerb::Install(args) => documents::install(&args),
         },
         Verb::Schema(args) => schema::run(args.kind),
         Verb::Demo(args) => demo::run(&args),

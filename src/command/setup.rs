@@ -103,7 +103,7 @@ impl Setup {
 
 /// Systemd's folder of credentials.
 #[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
-fn credentials() -> Option<PathBuf> {
+pub fn credentials() -> Option<PathBuf> {
     std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from)
 }
 

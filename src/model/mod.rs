@@ -4,6 +4,7 @@
 //! plugged in ([`Target`], [`Read`], [`Write`], [`Source`], [`Journal`], [`Clock`]), so that a simulation can own all of it.
 
 mod binding;
+mod check;
 mod clock;
 mod finding;
 mod grant;
@@ -20,6 +21,7 @@ mod target;
 mod window;
 
 pub use binding::{Binding, Text};
+pub use check::Check;
 pub use clock::{Clock, Wait};
 pub use finding::{Finding, Level, Odd, Spot};
 pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId, Tags};

@@ -1,11 +1,13 @@
 //! Plans, findings, status and history for people: text with colours where a terminal is, Markdown for pull requests, JSON
 //! for programs. Everything that comes from outside is shown with its control characters escaped.
 
+mod checks;
 mod findings;
 mod history;
 mod plan;
 mod status;
 
+pub use checks::{checks_json, checks_text};
 pub use findings::{findings_json, findings_text};
 pub use history::history_text;
 pub use plan::{Shown, plan_json, plan_markdown, plan_text};

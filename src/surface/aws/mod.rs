@@ -2,6 +2,8 @@
 
 mod adapter;
 mod budget;
+mod check;
+mod documents;
 mod iam;
 mod session;
 mod ssm;
@@ -16,6 +18,7 @@ use std::{
 };
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use jiff::SignedDuration;
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
 
 use super::{
@@ -24,9 +27,10 @@ use super::{
 };
 
 pub use adapter::{Adapter, Remote, Told, blind, parts};
+pub use documents::Installed;
 pub use iam::{Kind, Principal};
 pub use session::{Partition, Session};
-pub use ssm::{Answer, Command, sha256};
+pub use ssm::{Answer, Command};
 pub use trouble::Fault;
 
 use budget::{Api, Budget};
@@ -62,11 +66,13 @@ struct Shared {
     base: OnceCell<aws_config::SdkConfig>,
     sessions: Mutex<HashMap<Text, Arc<Mutex<Option<Session>>>>>,
     gates: std::sync::Mutex<HashMap<(Text, Text), Arc<Semaphore>>>,
-    documents: Mutex<HashMap<String, Arc<Mutex<Option<ssm::Pinned>>>>>,
+    documents: Mutex<HashMap<String, Arc<Mutex<Option<documents::Pinned>>>>>,
     directory: Mutex<sso::Directory>,
     /// Identity Center changes one thing at a time in an account.
     lanes: Mutex<HashMap<Text, Arc<Mutex<()>>>>,
     budget: Arc<Budget>,
+    /// AWS's time less ours, by its last answer.
+    skew: Arc<std::sync::Mutex<Option<SignedDuration>>>,
 }
 
 /// Where a call goes, and what it is.
@@ -94,6 +100,7 @@ impl Aws {
             directory: Mutex::default(),
             lanes: Mutex::default(),
             budget: Arc::default(),
+            skew: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -108,6 +115,11 @@ impl Aws {
 
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.shared.edge.clock.clone()
+    }
+
+    /// How far AWS's clock is ahead of ours, if it has answered.
+    pub fn skew(&self) -> Option<SignedDuration> {
+        *self.shared.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// 32 hexadecimal digits that nobody can guess.

@@ -16,10 +16,11 @@ use aws_sdk_sts::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use jiff::{SignedDuration, fmt::rfc2822};
 use tokio::time::Instant;
 
 use super::{
-    super::model::{Account, Text, Trouble, TroubleKind},
+    super::model::{Account, Clock, Text, Trouble, TroubleKind},
     Aws,
     budget::{Api, Budget},
     trouble::{Called, Fault, throttles},
@@ -43,6 +44,8 @@ struct Inner {
     caller: String,
     born: Instant,
     budget: Arc<Budget>,
+    clock: Arc<dyn Clock>,
+    skew: Arc<std::sync::Mutex<Option<SignedDuration>>>,
     clients: std::sync::Mutex<HashMap<Text, Arc<Clients>>>,
 }
 
@@ -103,11 +106,16 @@ impl Session {
     }
 
     pub fn at(&self, region: &str) -> Arc<Clients> {
-        let Inner { config, account, budget, clients, .. } = &*self.shared;
+        let Inner { config, account, budget, clock, skew, clients, .. } = &*self.shared;
         let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let config = config.to_builder().region(Region::new(region.to_owned())).build();
-            let meter = |service| Meter { place: format!("{account}/{region}/{service}:"), budget: budget.clone() };
+            let meter = |service| Meter {
+                place: format!("{account}/{region}/{service}:"),
+                budget: budget.clone(),
+                clock: clock.clone(),
+                skew: skew.clone(),
+            };
             Arc::new(Clients {
                 ec2: aws_sdk_ec2::Client::from_conf(
                     aws_sdk_ec2::config::Builder::from(&config).interceptor(meter("ec2")).build(),
@@ -181,6 +189,8 @@ impl Aws {
             caller,
             born: Instant::now(),
             budget: self.shared.budget.clone(),
+            clock: self.clock(),
+            skew: self.shared.skew.clone(),
             clients: std::sync::Mutex::default(),
         };
         Ok(Session { shared: Arc::new(inner) })
@@ -263,12 +273,19 @@ async fn itself(sts: &aws_sdk_sts::Client, id: &str) -> Result<(), Fault> {
     }
 }
 
-/// Tells the budget how AWS takes each attempt, also those that the SDK repeats by itself.
-#[derive(Debug)]
+/// Tells the budget how AWS takes each attempt, also those that the SDK repeats by itself; and compares clocks.
 struct Meter {
     /// `ACCOUNT/REGION/SERVICE:`
     place: String,
     budget: Arc<Budget>,
+    clock: Arc<dyn Clock>,
+    skew: Arc<std::sync::Mutex<Option<SignedDuration>>>,
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Meter({})", self.place)
+    }
 }
 
 /// How much of an error's body is looked through for its code.
@@ -287,6 +304,10 @@ impl Intercept for Meter {
     ) -> Result<(), BoxError> {
         let (Some(operation), Some(response)) = (bag.load::<Metadata>(), context.response()) else { return Ok(()) };
         let api: Api = format!("{}{}", self.place, operation.name()).into();
+        if let Some(date) = response.headers().get("date").and_then(|date| rfc2822::parse(date).ok()) {
+            let skew = date.timestamp().duration_since(self.clock.now());
+            *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
+        }
         if response.status().is_success() {
             self.budget.answered(&api);
             return Ok(());

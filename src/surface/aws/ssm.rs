@@ -9,11 +9,11 @@ use aws_sdk_ssm::types::{
     CommandInvocation, CommandInvocationStatus, DocumentHashType, InstanceInformationStringFilter, PingStatus,
 };
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     super::model::{Trouble, TroubleKind},
     Aws, Call, Fault,
+    documents::Pinned,
 };
 
 /// The most hosts that SendCommand takes, and that one page of answers holds.
@@ -29,14 +29,6 @@ const LONGEST: Duration = Duration::from_secs(3);
 const CUT: usize = 2_500;
 /// The longest comment that a command takes, characters.
 const COMMENT: usize = 100;
-
-/// A document in an account and region, as it was when we looked: no other content is run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinned {
-    name: String,
-    version: String,
-    hash: String,
-}
 
 /// One command.
 #[derive(Debug, Clone)]
@@ -54,8 +46,13 @@ pub struct Command<'a> {
 /// What a host said, or why it said nothing.
 pub type Answer = Result<Value, Fault>;
 
-impl Command<'_> {
-    fn call(&self, action: &'static str) -> Call<'_> {
+impl<'a> Command<'a> {
+    /// A document in an account and region, with nothing to say to it yet.
+    pub fn of(account: &'a str, region: &'a str, name: &'a str, content: &'a str) -> Self {
+        Self { account, region, name, content, parameters: BTreeMap::new(), comment: String::new(), urgent: false }
+    }
+
+    pub(super) fn call(&self, action: &'static str) -> Call<'_> {
         Call { account: self.account, region: self.region, action, urgent: self.urgent }
     }
 }
@@ -271,56 +268,6 @@ impl Aws {
         }
         (online, silent)
     }
-
-    /// The document as it is in the account, if it is ours to the letter.
-    async fn pinned(&self, command: &Command<'_>) -> Result<Pinned, Fault> {
-        let slot = self.shared.documents.lock().await.entry(key(command)).or_default().clone();
-        let mut slot = slot.lock().await;
-        if let Some(pinned) = &*slot {
-            return Ok(pinned.clone());
-        }
-        let answer = self.call(command.call("ssm:DescribeDocument"), |session, region| {
-            session.at(region).ssm.describe_document().name(command.name).send()
-        });
-        let install = format!(
-            "bring it there with `grantd documents install` ({} in {}, {})",
-            command.name, command.account, command.region
-        );
-        let document = answer.await.map_err(|mut fault| {
-            if fault.missing() {
-                fault.trouble = Trouble::new(TroubleKind::Denied, format!("the SSM document is not there: {install}"));
-            }
-            fault
-        })?;
-        let document = document.document.unwrap_or_else(|| aws_sdk_ssm::types::DocumentDescription::builder().build());
-        let version = document.document_version.unwrap_or_default();
-        let hash = document.hash.unwrap_or_default();
-        if hash != sha256(command.content) && !self.same(command, &version).await? {
-            let detail = format!("the SSM document is not the one of this grantd, and is not run: {install}");
-            return Err(Trouble::new(TroubleKind::Denied, detail).into());
-        }
-        let pinned = Pinned { name: command.name.to_owned(), version, hash };
-        *slot = Some(pinned.clone());
-        Ok(pinned)
-    }
-
-    /// Whether a version says the same, however it is spaced.
-    async fn same(&self, command: &Command<'_>, version: &str) -> Result<bool, Fault> {
-        let answer = self.call(command.call("ssm:GetDocument"), |session, region| {
-            session.at(region).ssm.get_document().name(command.name).document_version(version).send()
-        });
-        let content = answer.await?.content.unwrap_or_default();
-        let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-        Ok(read(&content).is_some_and(|theirs| Some(theirs) == read(command.content)))
-    }
-
-    async fn unpin(&self, command: &Command<'_>) {
-        self.shared.documents.lock().await.remove(&key(command));
-    }
-}
-
-fn key(command: &Command<'_>) -> String {
-    format!("{}/{}/{}", command.account, command.region, command.name)
 }
 
 /// The command went out; whether it was done nobody knows.
@@ -335,10 +282,6 @@ fn parse(output: &str, nonce: &str) -> Option<Value> {
         (value.get("grantd")? == 1 && value.get("nonce")?.as_str()? == nonce && !nonce.is_empty()).then_some(value)
     };
     output.lines().find_map(ours)
-}
-
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

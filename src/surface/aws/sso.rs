@@ -35,12 +35,12 @@ pub struct Directory {
 pub struct Instance {
     account: String,
     region: String,
-    arn: String,
-    store: String,
+    pub(super) arn: String,
+    pub(super) store: String,
 }
 
 impl Instance {
-    fn call(&self, action: &'static str, urgent: bool) -> Call<'_> {
+    pub(super) fn call(&self, action: &'static str, urgent: bool) -> Call<'_> {
         Call { account: &self.account, region: &self.region, action, urgent }
     }
 }
@@ -57,7 +57,7 @@ pub struct Assignment {
 }
 
 impl Aws {
-    async fn instance(&self) -> Result<Instance, Fault> {
+    pub(super) async fn instance(&self) -> Result<Instance, Fault> {
         if let Some(instance) = &self.shared.directory.lock().await.instance {
             return Ok(instance.clone());
         }

@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, PlatformValues};
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -50,8 +50,7 @@ impl Hosts {
     async fn list(&self, selector: &Selector) -> Result<Vec<Text>, Trouble> {
         let [account, region] = parts(&selector.scope)?;
         let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
-        let mut filters =
-            vec![filter("platform", vec!["windows".into()]), filter("instance-state-name", vec!["running".into()])];
+        let mut filters = vec![filter("instance-state-name", vec!["running".into()])];
         filters.extend(
             selector
                 .tags
@@ -88,7 +87,8 @@ impl Hosts {
                     Some("stopping" | "stopped" | "shutting-down") => Life::Stopped,
                     _ => Life::Running,
                 };
-                all.extend(instance.instance_id.map(|id| (id, life)));
+                let windows = instance.platform == Some(PlatformValues::Windows);
+                all.extend(instance.instance_id.filter(|_| windows).map(|id| (id, life)));
             }
             next = page.next_token;
             if next.is_none() {

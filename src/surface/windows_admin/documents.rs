@@ -1,5 +1,7 @@
 //! The three SSM documents by which hosts are told: add a local administrator, remove one, list them.
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,6 +77,7 @@ const USER: &str = r"^[a-z0-9][a-z0-9_-]{0,14}\\[a-z0-9_]([a-z0-9._-]{0,18}[a-z0
 const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$";
 const GRANTS: &str = "^[a-z0-9][a-z0-9-]{2,63}(,[a-z0-9][a-z0-9-]{2,63})*$";
 const NONCE: &str = "^[0-9a-f]{32}$";
+const NOBODYS: &str = "00000000000000000000000000000000";
 /// Seconds that a script may take on the host.
 pub const TIMEOUT: u32 = 60;
 
@@ -87,6 +90,19 @@ impl Document {
             Self::Remove => "remove",
             Self::List => "list",
         }
+    }
+
+    /// Parameters of the right form, in the past and for nobody.
+    pub fn example(self) -> HashMap<String, Vec<String>> {
+        let past = "2000-01-01T00:00:00Z";
+        let all =
+            [("User", r"grantd\nobody"), ("Until", past), ("ActBy", past), ("Grants", "none"), ("Nonce", NOBODYS)];
+        let taken = all.into_iter().filter(|(name, _)| match self {
+            Self::Add => true,
+            Self::Remove => matches!(*name, "User" | "Nonce"),
+            Self::List => *name == "Nonce",
+        });
+        taken.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])).collect()
     }
 
     /// The whole document, as it is brought into an account: schema 2.2, and every parameter reaches the script by the
