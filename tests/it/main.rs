@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod aws;
 mod binary;
 mod crash;
 mod house;
