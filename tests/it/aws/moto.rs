@@ -22,25 +22,34 @@ struct Moto {
 
 impl Moto {
     fn start() -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aws");
-        let python = venv().join("bin/python");
-        assert!(python.exists(), "{} is missing: `scripts/test` makes it, by `scripts/venv`", python.display());
         // A traceback of moto's is the only word about what it answers with status 500.
-        let log = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto.log")).unwrap();
-        let mut child = Command::new(python)
-            .arg(here.join("serve.py"))
-            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-            .env("MOTO_AMIS_PATH", here.join("images.json"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto.log");
+        let mut child = command().stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
         let mut port = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        let port = port.trim().parse().unwrap_or_else(|_| panic!("moto does not start: target/tmp/moto.log says why"));
+        let port = port.trim().parse().unwrap_or_else(|_| panic!("moto does not start: {} says why", log.display()));
         Self { port, _child: child }
     }
+}
+
+/// A moto that prints its port, and ends when its standard input does.
+pub fn command() -> Command {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aws");
+    let mut command = Command::new(python());
+    command
+        .arg(here.join("serve.py"))
+        .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+        .env("MOTO_AMIS_PATH", here.join("images.json"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// The Python that knows moto, and boto3.
+pub fn python() -> PathBuf {
+    let python = venv().join("bin/python");
+    assert!(python.exists(), "{} is missing: `scripts/test` makes it, by `scripts/venv`", python.display());
+    python
 }
 
 /// The folder of the Python environment: `GRANTD_VENV`, or else `venv` in cargo's target folder.

@@ -129,6 +129,7 @@ fn send(shared: &Shared, request: &Request, asked: &Value) -> Result<Value, Refu
 fn list(fleet: &mut Fleet, request: &Request, asked: &Value) -> Result<Value, Refusal> {
     let most = asked["MaxResults"].as_i64().unwrap_or(50);
     valid((1..=50).contains(&most), "maxResults", "Member must have value between 1 and 50")?;
+    valid(asked["Filters"].is_null(), "filters", "They are not modelled here")?;
     let now = fleet.now();
     let command = command(fleet, request, asked)?;
     if hidden(command, now) {
@@ -209,6 +210,11 @@ fn get(fleet: &mut Fleet, request: &Request, asked: &Value) -> Result<Value, Ref
 fn describe(fleet: &mut Fleet, request: &Request, asked: &Value) -> Result<Value, Refusal> {
     let most = asked["MaxResults"].as_i64().unwrap_or(10);
     valid((5..=50).contains(&most), "maxResults", "Member must have value between 5 and 50")?;
+    valid(
+        asked["InstanceInformationFilterList"].is_null(),
+        "instanceInformationFilterList",
+        "It is not modelled here",
+    )?;
     let place = (request.account.clone(), request.region.clone());
     let hosts = fleet.hosts.entry(place.clone()).or_default().iter();
     let mut found = Vec::new();

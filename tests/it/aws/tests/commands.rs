@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::aws::{Caller, Cloud, Stuck, account};
+use crate::aws::{Caller, Cloud, Fault, How, Stuck, account};
 
 const REGION: &str = "us-east-1";
 const A: &str = "i-00000001";
@@ -21,7 +21,7 @@ struct Site {
 }
 
 /// The content of one of grantd's documents, as far as the service goes by it.
-fn content(step: &str) -> String {
+pub fn content(step: &str) -> String {
     let text = |pattern: &str| json!({ "type": "String", "allowedPattern": pattern, "interpolationType": "ENV_VAR" });
     let mut parameters = json!({ "Nonce": text("^[a-z0-9]{4,}$") });
     if step != "list" {
@@ -268,6 +268,14 @@ fn an_invocation_is_shown_late_then_goes_on_then_ends() {
     let invocation = site.caller.fine_json("ssm", "GetCommandInvocation", &get);
     assert_eq!((&invocation["PluginName"], &invocation["ResponseCode"]), (&json!("add"), &json!(0)));
     assert!(invocation["StandardOutputContent"].as_str().unwrap().contains(r#""result":"done""#));
+}
+
+#[test]
+fn a_command_whose_reply_is_lost_is_done() {
+    let site = site();
+    site.cloud.fault(Fault { times: Some(1), ..Fault::of("ssm:SendCommand", How::LostReply) });
+    assert!(site.caller.json("ssm", "SendCommand", &add(&[A])).is_err());
+    assert_eq!(site.host(A, |host| host.administrators.len()), 1);
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! What is passed on to moto, and what is known about it on the way.
 
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpStream,
+};
+
 use serde_json::json;
 
 use crate::aws::{Call, Caller, Center, Cloud, HOME, Realm, account, all, moto, one};
@@ -92,18 +97,14 @@ fn what_moto_lacks_is_a_500_and_the_connection_goes_on() {
 }
 
 #[test]
-fn moto_dies_with_who_started_it() {
-    // Linux tells a process's children; moto's is the only python among ours.
-    moto::port();
-    let mine = std::process::id();
-    let children: String = std::fs::read_dir(format!("/proc/{mine}/task"))
-        .unwrap()
-        .map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default())
-        .collect();
-    let python = children.split_whitespace().filter(|child| {
-        std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("serve.py"))
-    });
-    assert_eq!(python.count(), 1);
+fn moto_ends_with_who_started_it() {
+    let mut moto = moto::command().spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(moto.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
+    // As the kernel does when a process ends.
+    drop(moto.stdin.take());
+    assert_eq!(moto.wait().unwrap().code(), Some(0));
+    assert!(TcpStream::connect(("127.0.0.1", port.trim().parse().unwrap())).is_err());
 }
 
 #[test]
