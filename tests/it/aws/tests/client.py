@@ -36,7 +36,8 @@ assert refused(ec2.stop_instances, InstanceIds=[host]) == "RequestExpired"
 assert refused(ssm.list_documents) == "AccessDeniedException"
 ssm.create_document(Name="add", Content=content, DocumentType="Command", DocumentFormat="JSON")
 document = ssm.describe_document(Name="add")["Document"]
-[information] = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [host]}])["InstanceInformationList"]
+ids = [{"Key": "InstanceIds", "Values": [host]}]
+[information] = ssm.describe_instance_information(Filters=ids)["InstanceInformationList"]
 assert (information["PingStatus"], information["PlatformType"]) == ("Online", "Windows"), information
 end = "2099-01-01T00:00:00Z"
 parameters = {"User": ["corp\\jdoe"], "Until": [end], "ActBy": [end], "Grants": ["inc-1"], "Nonce": ["abcd"]}
