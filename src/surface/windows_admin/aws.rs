@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use aws_sdk_ec2::types::{Filter, PlatformValues};
+use aws_sdk_ec2::types::Filter;
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -87,7 +87,8 @@ impl Hosts {
                     Some("stopping" | "stopped" | "shutting-down") => Life::Stopped,
                     _ => Life::Running,
                 };
-                let windows = instance.platform == Some(PlatformValues::Windows);
+                // EC2 says `windows`, and the model of its API `Windows`.
+                let windows = instance.platform.is_some_and(|name| name.as_str().eq_ignore_ascii_case("windows"));
                 all.extend(instance.instance_id.filter(|_| windows).map(|id| (id, life)));
             }
             next = page.next_token;

@@ -21,9 +21,9 @@ impl Center {
         Self { instance: text("InstanceArn"), store: text("IdentityStoreId"), caller }
     }
 
-    /// Makes a permission set. Answers its ARN.
+    /// Makes a permission set. Answers its ARN. Without a duration moto would tell one as a number, which no SDK reads.
     pub fn permission_set(&self, name: &str) -> String {
-        let answer = self.sso("CreatePermissionSet", json!({ "Name": name }));
+        let answer = self.sso("CreatePermissionSet", json!({ "Name": name, "SessionDuration": "PT1H" }));
         answer["PermissionSet"]["PermissionSetArn"].as_str().unwrap().into()
     }
 

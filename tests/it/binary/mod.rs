@@ -12,6 +12,8 @@ mod life;
 mod reload;
 mod snapshots;
 mod ssh;
+#[cfg(feature = "aws")]
+mod wire;
 
 use std::{
     ffi::OsStr,
@@ -80,6 +82,8 @@ struct Site {
     folder: TempDir,
     /// The date of the commits; without one, now.
     date: Option<&'static str>,
+    /// What every command gets beside the path.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -103,7 +107,7 @@ impl Site {
     }
 
     fn begin(date: Option<&'static str>) -> Self {
-        let site = Self { folder: tempfile::tempdir().unwrap(), date };
+        let site = Self { folder: tempfile::tempdir().unwrap(), date, environment: Vec::new() };
         fs::create_dir_all(site.path("work/grants")).unwrap();
         site.git(&["init", "--quiet", "--initial-branch=main", "."]);
         fs::write(site.path("work/README.md"), "Grants of Corp.\n").unwrap();
@@ -213,6 +217,7 @@ impl Site {
     fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grantd"));
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(self.folder.path());
+        command.envs(self.environment.iter().cloned());
         command.args(arguments);
         if arguments.first().is_some_and(|verb| verb.as_ref() != "lint" && verb.as_ref() != "schema") {
             command.arg("--config").arg(self.path("grantd.yaml"));
