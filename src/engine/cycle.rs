@@ -19,6 +19,7 @@ use crate::{
 use super::{
     Book,
     age::Age,
+    blind,
     intake::{Known, Librarian},
 };
 
@@ -378,12 +379,11 @@ impl Cycle {
             }
         }
         for (surface, (selectors, bindings)) in tasks {
-            let Some(reader) = readers.get(surface).cloned() else { continue };
-            let sender = self.sender.clone();
-            self.tasks += 1;
-            tokio::spawn(async move {
+            let Some(reader) = self.parts.readers.get(surface).cloned() else { continue };
+            self.spawn(async move {
                 let readings = reader.read(&selectors, &bindings).await;
-                let _ = sender.send(Happening::Read(readings));
+                blind::tell(&readings);
+                Happening::Read(readings)
             });
         }
     }

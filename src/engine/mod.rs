@@ -3,6 +3,7 @@
 
 mod age;
 mod apply;
+mod blind;
 mod book;
 mod cycle;
 mod daemon;

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[cfg(feature = "aws")]
 mod aws;
 mod binary;
 mod crash;

@@ -219,7 +219,8 @@ impl Site {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(self.folder.path());
         command.envs(self.environment.iter().cloned());
         command.args(arguments);
-        if arguments.first().is_some_and(|verb| verb.as_ref() != "lint" && verb.as_ref() != "schema") {
+        let takes_none = |word: &S| ["lint", "schema", "show"].iter().any(|verb| word.as_ref() == *verb);
+        if !arguments.iter().take(2).any(takes_none) {
             command.arg("--config").arg(self.path("grantd.yaml"));
         }
         command

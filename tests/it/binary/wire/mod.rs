@@ -1,5 +1,9 @@
 //! The same thread on AWS, over HTTP: moto for EC2, IAM, STS and Identity Center, and SSM Run Command on hosts of ours.
 
+mod doctor;
+mod life;
+mod troubles;
+
 use std::time::{Duration, Instant};
 
 use grantd::surface::world::{Caseless, Host, Member};
@@ -106,6 +110,11 @@ impl Stage {
         }
     }
 
+    /// Waits for a time in which nothing is to happen.
+    fn pass(&self, seconds: u64) {
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+
     /// Every fate in the journal so far: verb, surface and what it was.
     fn fates(&self) -> Vec<String> {
         let lines = self.site.history().into_iter().filter(|line| line["kind"] == "fate");
@@ -134,34 +143,4 @@ fn group(account: &str) -> String {
 
 fn set(account: &str) -> String {
     format!("permission-set: {{ account: {account}, user: jdoe@corp.example, set: PowerUser }}")
-}
-
-#[test]
-fn every_surface_is_granted_and_ends_in_two_accounts_and_two_regions() {
-    let stage = Stage::new();
-    let Stage { site, prod, dev, .. } = &stage;
-    let hosts = [(prod, EAST), (prod, WEST), (dev, EAST)].map(|(id, region)| (id, region, stage.host(id, region)));
-    let daemon = site.daemon();
-    let entries: Vec<String> = ["prod", "dev"].iter().flat_map(|name| [policy(name), group(name), set(name)]).collect();
-    let hosted = [windows("prod", EAST), windows("prod", WEST), windows("dev", EAST)];
-    stage.merge("jdoe-checkout", "12s", &[&entries[..], &hosted].concat());
-    let everywhere = |there: bool| {
-        hosts.iter().all(|(id, region, host)| stage.admin(id, region, host) == there)
-            && [prod, dev]
-                .iter()
-                .all(|id| stage.attached(id) == there && stage.member(id) == there && stage.assigned(id) == there)
-    };
-    stage.until(&daemon, "everything is granted", || everywhere(true));
-    stage.until(&daemon, "everything is taken away", || everywhere(false));
-    stage.until(&daemon, "every revocation is told", || site.count("fate", "revoke") == 9);
-    let log = daemon.stop();
-    assert!(stage.fates().iter().all(|fate| fate.ends_with(" done")), "{:?}\n{log}", stage.fates());
-    // The journal and CloudTrail meet by the ids that AWS gave.
-    let sent = site.history().into_iter().filter(|line| line["kind"] == "sent");
-    assert_eq!(sent.filter(|line| line["request"].as_str().is_some_and(|id| id.len() > 10)).count(), 18);
-    // What stood there before stands there still.
-    for (id, region, host) in &hosts {
-        let left = stage.cloud.hosts(id, region, |hosts| hosts[host].administrators.clone());
-        assert_eq!(left.iter().map(|member| &*member.user.0).collect::<Vec<_>>(), [r"CORP\ops"]);
-    }
 }

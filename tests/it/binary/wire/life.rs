@@ -1,0 +1,189 @@
+//! What a grant does to AWS, from its merge to its end.
+
+use grantd::surface::world::{Agent, Caseless, Member, Power};
+
+use super::*;
+
+#[test]
+fn every_surface_is_granted_and_ends_in_two_accounts_and_two_regions() {
+    let stage = Stage::new();
+    let Stage { site, prod, dev, .. } = &stage;
+    let hosts = [(prod, EAST), (prod, WEST), (dev, EAST)].map(|(id, region)| (id, region, stage.host(id, region)));
+    let daemon = site.daemon();
+    let entries: Vec<String> = ["prod", "dev"].iter().flat_map(|name| [policy(name), group(name), set(name)]).collect();
+    let hosted = [windows("prod", EAST), windows("prod", WEST), windows("dev", EAST)];
+    stage.merge("jdoe-checkout", "12s", &[&entries[..], &hosted].concat());
+    let everywhere = |there: bool| {
+        hosts.iter().all(|(id, region, host)| stage.admin(id, region, host) == there)
+            && [prod, dev]
+                .iter()
+                .all(|id| stage.attached(id) == there && stage.member(id) == there && stage.assigned(id) == there)
+    };
+    stage.until(&daemon, "everything is granted", || everywhere(true));
+    stage.until(&daemon, "everything is taken away", || everywhere(false));
+    stage.until(&daemon, "every revocation is told", || site.count("fate", "revoke") == 9);
+    let log = daemon.stop();
+    assert!(stage.fates().iter().all(|fate| fate.ends_with(" done")), "{:?}\n{log}", stage.fates());
+    // The journal and CloudTrail meet by the ids that AWS gave.
+    let sent = site.history().into_iter().filter(|line| line["kind"] == "sent");
+    assert_eq!(sent.filter(|line| line["request"].as_str().is_some_and(|id| id.len() > 10)).count(), 18);
+    // What stood there before stands there still.
+    for (id, region, host) in &hosts {
+        let left = stage.cloud.hosts(id, region, |hosts| hosts[host].administrators.clone());
+        assert_eq!(left.iter().map(|member| &*member.user.0).collect::<Vec<_>>(), [r"CORP\ops"]);
+    }
+}
+
+#[test]
+fn a_grant_costs_two_reads_and_one_write_and_a_rest_costs_nothing() {
+    let stage = Stage::new();
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-audit", "9s", &[policy("prod"), group("prod")]);
+    stage.until(&daemon, "it is granted", || stage.site.count("fate", "grant") == 2);
+    let counts = |actions: [&str; 5]| actions.map(|action| stage.cloud.count(action));
+    let writes = ["iam:AttachRolePolicy", "iam:AddUserToGroup", "iam:DetachRolePolicy", "iam:RemoveUserFromGroup", "*"];
+    let reads = || ["iam:ListAttachedRolePolicies", "iam:GetGroup"].map(|action| stage.cloud.count(action));
+    assert_eq!((reads(), counts(writes)), ([2, 2], [1, 1, 0, 0, 0]));
+    stage.cloud.clear_calls();
+    // Some polls of Git without news.
+    stage.pass(3);
+    assert_eq!(stage.cloud.calls(), [], "{}", daemon.log());
+    stage.until(&daemon, "it is revoked", || stage.site.count("fate", "revoke") == 2);
+    assert_eq!((reads(), counts(writes)), ([1, 1], [0, 0, 1, 1, 0]));
+    daemon.stop();
+}
+
+#[test]
+fn a_deleted_file_ends_its_access_at_once() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST), policy("prod"), set("prod")]);
+    let there = || [stage.admin(&stage.prod, EAST, &host), stage.attached(&stage.prod), stage.assigned(&stage.prod)];
+    stage.until(&daemon, "it is granted", || there() == [true; 3]);
+    stage.site.withdraw("jdoe-checkout");
+    stage.until(&daemon, "it is withdrawn", || there() == [false; 3]);
+    daemon.stop();
+}
+
+#[test]
+fn the_first_end_of_two_takes_nothing_from_the_second() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    let daemon = stage.site.daemon();
+    let entries = [windows("prod", EAST), policy("prod")];
+    stage.merge("jdoe-short", "6s", &entries);
+    let there = || [stage.admin(&stage.prod, EAST, &host), stage.attached(&stage.prod)];
+    stage.until(&daemon, "the first is granted", || there() == [true; 2]);
+    stage.merge("jdoe-long", "15s", &entries);
+    stage.until(&daemon, "the first is over", || stage.site.count("finish", "") == 1);
+    // A wrong revocation would have landed by then.
+    stage.pass(3);
+    assert_eq!(there(), [true; 2], "{}", daemon.log());
+    assert_eq!(stage.site.count("fate", "revoke"), 0);
+    stage.until(&daemon, "the second is over", || there() == [false; 2]);
+    daemon.stop();
+}
+
+#[test]
+fn what_was_there_before_is_never_removed() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    let jdoe = Member { user: Caseless(r"CORP\jdoe".into()), marker: None };
+    stage.cloud.hosts(&stage.prod, EAST, |hosts| hosts.get_mut(&host).unwrap().administrators.push(jdoe.clone()));
+    Realm::of(&stage.prod).attach("role", "OpsOnCall", EC2).join("Auditors", "jdoe");
+    Center::of(&stage.org, EAST).assign(&stage.prod, &stage.set, "USER", &stage.person);
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "6s", &[windows("prod", EAST), policy("prod"), group("prod"), set("prod")]);
+    stage.until(&daemon, "it is told", || {
+        stage.site.count("standing", "") == 3 && stage.fates().contains(&"grant windows-admin standing".to_owned())
+    });
+    stage.until(&daemon, "the grant is over", || stage.site.count("finish", "") == 1);
+    stage.pass(2);
+    let left = stage.cloud.hosts(&stage.prod, EAST, |hosts| hosts[&host].administrators.clone());
+    assert!(left.contains(&jdoe), "{left:?}");
+    assert_eq!(
+        [stage.attached(&stage.prod), stage.member(&stage.prod), stage.assigned(&stage.prod)],
+        [true; 3],
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(stage.site.count("fate", "revoke"), 0);
+    let writes = stage.cloud.calls().into_iter().filter(|call| {
+        let verb = call.action.split_once(':').unwrap().1;
+        ["Detach", "Remove", "Delete", "Attach", "Add", "Create"].iter().any(|begin| verb.starts_with(begin))
+    });
+    assert_eq!(writes.map(|call| call.action).collect::<Vec<_>>(), Vec::<String>::new());
+    daemon.stop();
+}
+
+#[test]
+fn a_host_that_is_away_at_the_end_is_revoked_when_it_is_back() {
+    let stage = Stage::new();
+    let hosts: Vec<String> = (0..3).map(|_| stage.host(&stage.prod, EAST)).collect();
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "6s", &[windows("prod", EAST)]);
+    let there = || hosts.iter().map(|host| stage.admin(&stage.prod, EAST, host)).collect::<Vec<_>>();
+    stage.until(&daemon, "it is granted", || there() == [true; 3]);
+    let agent =
+        |host: &str, agent| stage.cloud.hosts(&stage.prod, EAST, |hosts| hosts.get_mut(host).unwrap().agent = agent);
+    agent(&hosts[1], Agent::Offline);
+    stage.cloud.power(&stage.prod, EAST, &hosts[2], Power::Stopped);
+    // Hosts that cannot be told keep the others waiting for nothing.
+    stage.until(&daemon, "the host that is there is free", || there() == [false, true, true]);
+    stage.until(&daemon, "the others are overdue", || {
+        let owed = stage.site.json(&["status"])["owed"].as_array().unwrap().clone();
+        owed.iter().filter(|one| one["state"] == "overdue").count() == 2
+    });
+    let log = daemon.log();
+    assert!(log.contains("the SSM agent does not answer") && log.contains("the instance is stopped"), "{log}");
+    agent(&hosts[1], Agent::Online);
+    stage.until(&daemon, "the host that came back is free", || there() == [false, false, true]);
+    // Only one that is gone for certain closes the debt.
+    stage.cloud.power(&stage.prod, EAST, &hosts[2], Power::Terminated);
+    stage.until(&daemon, "the host is known to be gone", || {
+        stage.fates().contains(&"revoke windows-admin gone".to_owned())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_host_that_joins_gets_the_access_and_one_that_leaves_keeps_its_end() {
+    let stage = Stage::new();
+    let first = stage.host(&stage.prod, EAST);
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "12s", &[windows("prod", EAST)]);
+    stage.until(&daemon, "it is granted", || stage.admin(&stage.prod, EAST, &first));
+    stage.cloud.tag(&stage.prod, EAST, &first, "AccessGroup", None);
+    let second = stage.host(&stage.prod, EAST);
+    // Tags are asked again with a new revision, and at sweeps.
+    stage.site.push();
+    stage.until(&daemon, "the new host has it too", || stage.admin(&stage.prod, EAST, &second));
+    assert!(stage.admin(&stage.prod, EAST, &first), "a place is pinned when it is granted");
+    stage.until(&daemon, "both are free", || {
+        !stage.admin(&stage.prod, EAST, &first) && !stage.admin(&stage.prod, EAST, &second)
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_sweep_finds_what_somebody_took_away_by_hand() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST), policy("prod"), group("prod"), set("prod")]);
+    stage.until(&daemon, "it is granted", || stage.site.count("fate", "grant") == 4);
+    daemon.stop();
+    stage.cloud.hosts(&stage.prod, EAST, |hosts| {
+        hosts.get_mut(&host).unwrap().administrators.retain(|member| member.marker.is_none());
+    });
+    Realm::of(&stage.prod).detach("role", "OpsOnCall", EC2).leave("Auditors", "jdoe");
+    Center::of(&stage.org, EAST).unassign(&stage.prod, &stage.set, "USER", &stage.person);
+    stage.cloud.clear_calls();
+    // Every start begins with a sweep.
+    let daemon = stage.site.daemon();
+    stage.until(&daemon, "all is told", || stage.site.count("drift", "") == 4);
+    stage.pass(1);
+    assert!(!stage.attached(&stage.prod), "what somebody took away is not given back unasked");
+    daemon.stop();
+}
