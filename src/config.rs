@@ -279,6 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn accounts_and_surfaces_say_what_to_write() {
+        let account = |more: &str| said(&format!("accounts: {{ prod: {{ id: \"123456789012\", {more} }} }}\n"));
+        assert_eq!(
+            account("role: \"arn:aws-cn:iam::123456789012:role/jit/grantd\", external_id: credential:x"),
+            "fine"
+        );
+        assert!(account("role: grantd").contains("write `arn:aws:iam::123456789012:role/grantd`"));
+        assert!(account("role: \"arn:aws:iam::123456789012:user/x\"").contains("no role's ARN"));
+        assert!(account("role: \"arn:aws:iam::210987654321:role/x\"").contains("a role of account 210987654321"));
+        assert!(account("external_id: credential:x").contains("no role that asks for it"));
+        let role = "role: \"arn:aws:iam::123456789012:role/x\"";
+        let secret = account(&format!("{role}, external_id: hunter2"));
+        assert!(secret.contains("names a file") && !secret.contains("hunter2"), "{secret}");
+        assert!(said("permission-set: { account: org, region: us-east-1 }\n").contains("not a name under `accounts`"));
+        assert!(said("windows-admin: { documents: { add: AWS-Run } }\n").contains("not beginning with aws"));
+        assert!(said("windows-admin: { documents: { add: same, list: same } }\n").contains("a name of its own"));
+    }
+
+    #[test]
     fn days_of_the_week_are_counted_as_crontab_counts_them() {
         let config = |sweep: &str| Config { sweep: sweep.into(), ..Config::parse(MINIMAL).unwrap() };
         // 2026-11-20 is a Friday.

@@ -14,7 +14,8 @@
 //!   own, owe and hold. There is no second database, so state and audit trail cannot disagree.
 //! - The [`model::Survey`] is what was seen of the cloud; the [`model::Plan`] is what to do now, what is held, and when to
 //!   look again.
-//! - The [`surface::world`] is an in-memory cloud for trials, tests and the demo.
+//! - The [`surface::world`] is an in-memory cloud for trials, tests and the demo; `surface::aws` is AWS, behind the default
+//!   feature `aws`.
 //!
 //! # The way of the data
 //!
@@ -47,7 +48,7 @@
 //! | [`model`] | nouns and ports; everything may use it, it uses nothing of the house |
 //! | [`decide`] | the pure verbs |
 //! | [`source`] | Git: the system's `git` fetches in a child process, `git2` reads, nothing is checked out |
-//! | [`surface`] | the adapters, a folder each, and the world |
+//! | [`surface`] | the adapters, a folder each; the world; AWS with its sessions, budgets and errors by consequence |
 //! | [`journal`] | the chain and its file backend |
 //! | [`engine`] | joins them: cycle, executor, daemon; tasks are spawned only here and at the edge |
 //! | [`config`], [`cli`], [`command`] | the edge: configuration, flags, one file a verb |

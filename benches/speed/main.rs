@@ -5,7 +5,11 @@
 //! median of several runs, with the shortest and the longest beside it. Each part runs in a process of its own, so that its
 //! memory is its own.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that cannot be made ends here")]
+#![cfg_attr(feature = "aws", expect(clippy::panic, reason = "a measurement that cannot be made ends here"))]
 
+#[cfg(feature = "aws")]
+#[path = "../../tests/it/aws/mod.rs"]
+mod aws;
 mod engine;
 mod hostile;
 mod journal;
@@ -13,11 +17,13 @@ mod lint;
 mod plan;
 mod report;
 mod town;
+#[cfg(feature = "aws")]
+mod wire;
 
 use std::process::Command;
 
 /// The parts by name, in the order of the table.
-const PARTS: [(&str, fn()); 7] = [
+const PARTS: &[(&str, fn())] = &[
     ("lint", lint::measure),
     ("plan", plan::ten_thousand),
     ("plan-large", plan::hundred_thousand),
@@ -25,6 +31,8 @@ const PARTS: [(&str, fn()); 7] = [
     ("journal", journal::measure),
     ("memory", engine::memory),
     ("hostile", hostile::measure),
+    #[cfg(feature = "aws")]
+    ("wire", wire::measure),
 ];
 
 fn main() {

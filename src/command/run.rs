@@ -14,7 +14,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     cli::{LogFormat, Run},
@@ -79,7 +80,9 @@ fn tell(states: &[NotifyState<'_>]) {
 
 fn log(format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_from_env("GRANTD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let base = tracing_subscriber::registry().with(filter);
+    // Libraries show requests, credentials in them, when they are asked for details: of others only warnings are taken.
+    let ours = filter_fn(|about| *about.level() <= Level::WARN || about.target().starts_with("grantd"));
+    let base = tracing_subscriber::registry().with(filter).with(ours);
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
         LogFormat::Text => base.with(stderr.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init(),

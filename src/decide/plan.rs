@@ -180,7 +180,9 @@ impl Ground<'_> {
             };
             note(plan, format!("drift: removed by somebody else, and {then}"));
         }
-        let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if *end != want.until);
+        // A marker may have whole seconds only.
+        let otherwise = |end: &Timestamp| end.as_second() != want.until.as_second();
+        let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if otherwise(end));
         match seen {
             Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
             Seen::Absent => {

@@ -22,10 +22,11 @@ pub struct Account {
     /// The 12 digits, in quotes.
     #[schemars(regex(pattern = "^[0-9]{12}$"))]
     pub id: Text,
-    /// The role that grantd assumes there.
+    /// The ARN of the role that grantd assumes there. Without one the daemon's own credentials count, which must be of this
+    /// account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Text>,
-    /// The external id of that role's trust policy, as `credential:NAME`.
+    /// The file that holds the external id of that role's trust policy: `credential:NAME` or an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Text>,
     /// The regions that grants may name.

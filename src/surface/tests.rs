@@ -71,6 +71,7 @@ fn bindings_have_one_spelling() {
         |policy| binding("iam-policy", fields([("account", ACCOUNT), ("role", "OpsOnCall"), ("policy", policy)]));
     assert_eq!(attach(EC2), format!("iam-policy / {ACCOUNT}/role/OpsOnCall / attach:{EC2} / OpsOnCall"));
     assert_eq!(attach("AmazonEC2ReadOnlyAccess"), attach(EC2));
+    assert_eq!(attach("arn:aws-us-gov:iam::aws:policy/AmazonEC2ReadOnlyAccess"), attach(EC2));
     assert_eq!(
         attach("arn:aws:iam::123456789012:policy/team/Ops"),
         format!("iam-policy / {ACCOUNT}/role/OpsOnCall / attach:arn:aws:iam::123456789012:policy/team/Ops / OpsOnCall"),

@@ -115,13 +115,16 @@ fn help_begins_with_an_imperative_and_shows_examples() {
         &["status"],
         &["history"],
         &["audit", "verify"],
+        &["doctor"],
+        &["documents", "show"],
+        &["documents", "install"],
         &["schema"],
         &["demo"],
     ] {
         let (code, help) = grantd(&[verb, &["--help"]].concat());
         assert_eq!(code, 0, "{verb:?}");
         let first = help.split_whitespace().next().unwrap();
-        let imperatives = ["Check", "Show", "Do", "Begin", "Run", "Verify", "Print", "Tell"];
+        let imperatives = ["Check", "Show", "Do", "Begin", "Run", "Verify", "Print", "Tell", "Bring"];
         assert!(imperatives.contains(&first), "{verb:?} begins with {first}");
         assert!(help.contains("Examples:\n  grantd"), "{verb:?} shows no examples");
         let readme = fs::read_to_string(root().join("README.md")).unwrap();

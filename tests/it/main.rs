@@ -12,6 +12,8 @@ mod aws;
 mod binary;
 mod crash;
 mod house;
+#[cfg(feature = "aws")]
+mod kit;
 mod plan;
 mod property;
 mod scenarios;

@@ -1,7 +1,10 @@
 //! What the surfaces have in common whose access is one record in AWS: an attachment, a membership, an assignment.
 
+use std::time::Duration;
+
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::mpsc::UnboundedSender;
+use jiff::Timestamp;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use super::{
     super::{
@@ -11,9 +14,11 @@ use super::{
             Verb, Write,
         },
     },
-    Aws, Fault, LOOKS,
+    Aws, Call, Fault, LOOKS,
 };
 
+/// For how long a look counts as just before.
+const JUST: Duration = Duration::from_secs(60);
 /// Steps under way at a time; the budgets say how fast they go.
 const ABREAST: usize = 64;
 
@@ -32,13 +37,25 @@ pub trait Remote: Target + Default + 'static {
 /// Where a writer tells the ids of its requests.
 pub struct Told {
     intent: u64,
+    by: Option<Timestamp>,
+    urgent: bool,
     events: UnboundedSender<Event>,
 }
 
 impl Told {
+    /// A call that does the step: in time, or not at all.
+    pub fn call<'a>(&self, account: &'a str, action: &'static str) -> Call<'a> {
+        Call::new(account, "", action).urgent(self.urgent).by(self.by)
+    }
+
+    /// The moment after which it must not go out.
+    pub fn by(&self) -> Option<Timestamp> {
+        self.by
+    }
+
     /// AWS named the request: the journal and CloudTrail meet by it. A receiver that went away is not our trouble.
     pub fn sent(&self, request: Option<&str>) {
-        if let Some(request) = request {
+        if let Some(request) = request.filter(|request| !request.is_empty()) {
             let _ = self.events.send(Event::Sent { intent: self.intent, request: request.into() });
         }
     }
@@ -57,15 +74,15 @@ impl<R> Adapter<R> {
 }
 
 impl<R: Remote> Adapter<R> {
-    async fn perform(&self, step: &Step, told: &Told) -> Fate {
+    async fn perform(&self, step: &Step, told: &Told, began: Instant) -> Fate {
         if let Some(trouble) = late(step, self.aws.clock().now()) {
             return Fate::Failed(trouble);
         }
         let seen = match (step.verb, &step.before) {
             // To take away what is not there does no harm: a revocation waits for no look before it.
             (Verb::Revoke, _) => Seen::Present { ours: None },
-            // The plan looked just before.
-            (Verb::Grant, Seen::Absent) => Seen::Absent,
+            // The plan looked just before, unless there was a queue.
+            (Verb::Grant, Seen::Absent) if began.elapsed() < JUST => Seen::Absent,
             _ => self.look(&step.binding, false).await,
         };
         match (act(step, &seen, false), &seen) {
@@ -139,10 +156,13 @@ impl<R: Remote> Read for Adapter<R> {
 impl<R: Remote> Write for Adapter<R> {
     fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            let began = Instant::now();
             let work = stream::iter(steps).for_each_concurrent(ABREAST, |step| {
-                let told = Told { intent: step.intent, events: events.clone() };
+                let urgent = step.verb == Verb::Revoke;
+                let by = step.act_by.filter(|_| !urgent);
+                let told = Told { intent: step.intent, by, urgent, events: events.clone() };
                 async move {
-                    let fate = self.perform(&step, &told).await;
+                    let fate = self.perform(&step, &told, began).await;
                     let at = self.aws.clock().now();
                     let _ = told.events.send(Event::Done { intent: step.intent, fate, at });
                 }

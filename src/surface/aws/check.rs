@@ -12,7 +12,7 @@ use super::{
         model::{Account, Check, Text, Trouble, TroubleKind},
         windows_admin::Document,
     },
-    Aws, Call, Command, Fault, Kind,
+    Aws, Call, Command, Fault, Kind, Partition,
 };
 
 /// How far the clock may be off without a word: AWS's own dates are whole seconds.
@@ -74,9 +74,10 @@ impl Aws {
             }
         };
         let name = nobody.as_str();
-        let arn = format!("arn:aws:iam::{account}:policy/{name}");
+        let partition = self.account(account).map_or("aws", |account| Partition::of(&account).name);
+        let arn = format!("arn:{partition}:iam::{account}:policy/{name}");
         let arn = arn.as_str();
-        let call = |action| Call { account, region: "", action, urgent: false };
+        let call = |action| Call::new(account, "", action);
         let mut note = |action: &str, answer: Result<(), Fault>| all.push(permission(account, action, answer));
         macro_rules! ask {
             ($action:literal, $($call:tt)+) => {
@@ -108,7 +109,7 @@ impl Aws {
 
     async fn check_hosts(&self, account: &str, region: &str, all: &mut Vec<Check>) {
         let place = format!("{account}/{region}");
-        let call = |action| Call { account, region, action, urgent: false };
+        let call = |action| Call::new(account, region, action);
         let mut note = |what: &str, answer: Result<(), Fault>| all.push(permission(&place, what, answer));
         macro_rules! ask {
             ($service:ident, $action:literal, $($call:tt)+) => {
@@ -152,7 +153,11 @@ impl Aws {
         note("sso:ListInstances", Ok(()));
         let (arn, store) = (instance.arn.as_str(), instance.store.as_str());
         let id = arn.rsplit('/').next().unwrap_or_default();
-        let set = format!("arn:aws:sso:::permissionSet/{id}/ps-0000000000000000");
+        let partition = arn.split(':').nth(1).unwrap_or("aws");
+        let set = format!("arn:{partition}:sso:::permissionSet/{id}/ps-0000000000000000");
+        // Whoever may assign need not be allowed to assign on the account where Identity Center itself is.
+        let target = self.accounts().into_iter().find(|id| **id != *account).unwrap_or_else(|| account.into());
+        let target = target.as_ref();
         let call = |action| instance.call(action, false);
         macro_rules! ask {
             ($service:ident, $action:literal, $($call:tt)+) => {
@@ -165,7 +170,7 @@ impl Aws {
         ask!(
             sso,
             "sso:ListAccountAssignments",
-            list_account_assignments().instance_arn(arn).account_id(account).permission_set_arn(&set).max_results(1)
+            list_account_assignments().instance_arn(arn).account_id(target).permission_set_arn(&set).max_results(1)
         );
         ask!(
             sso,
@@ -186,7 +191,7 @@ impl Aws {
             "sso:DeleteAccountAssignment",
             delete_account_assignment()
                 .instance_arn(arn)
-                .target_id(account)
+                .target_id(target)
                 .target_type(TargetType::AwsAccount)
                 .permission_set_arn(&set)
                 .principal_type(PrincipalType::User)
@@ -197,7 +202,7 @@ impl Aws {
             "sso:CreateAccountAssignment",
             create_account_assignment()
                 .instance_arn(arn)
-                .target_id(account)
+                .target_id(target)
                 .target_type(TargetType::AwsAccount)
                 .permission_set_arn(&set)
                 .principal_type(PrincipalType::User)

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Up to how many principals are asked one by one without a thought.
-const FEW: usize = 4;
+const FEW: usize = 16;
 /// How many entities a page of a snapshot holds at least, in an account of usual policies.
 const PAGE: i32 = 100;
 
@@ -55,7 +55,7 @@ impl Aws {
         let mut all = BTreeSet::new();
         let mut marker: Option<String> = None;
         loop {
-            let call = |action| Call { account, region: "", action, urgent };
+            let call = |action| Call::new(account, "", action).urgent(urgent);
             let (policies, next) = match kind {
                 Kind::User => {
                     let page = self.call(call("iam:ListAttachedUserPolicies"), |session, region| {
@@ -95,7 +95,7 @@ impl Aws {
         if asks <= FEW {
             return false;
         }
-        let call = Call { account, region: "", action: "iam:GetAccountSummary", urgent: false };
+        let call = Call::new(account, "", "iam:GetAccountSummary");
         let summary = self.call(call, |session, region| session.at(region).iam.get_account_summary().send()).await;
         let Ok(Some(summary)) = summary.map(|summary| summary.summary_map) else { return false };
         let count = |key| summary.get(&key).copied().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Aws {
         let mut all = Snapshot::default();
         let mut marker: Option<String> = None;
         loop {
-            let call = Call { account, region: "", action: "iam:GetAccountAuthorizationDetails", urgent: false };
+            let call = Call::new(account, "", "iam:GetAccountAuthorizationDetails");
             let page = self.call(call, |session, region| {
                 let call = session.at(region).iam.get_account_authorization_details();
                 let kinds = [EntityType::User, EntityType::Role, EntityType::Group];
@@ -143,7 +143,7 @@ impl Aws {
         let mut all = BTreeSet::new();
         let mut marker: Option<String> = None;
         loop {
-            let call = Call { account, region: "", action: "iam:GetGroup", urgent };
+            let call = Call::new(account, "", "iam:GetGroup").urgent(urgent);
             let page = self.call(call, |session, region| {
                 let call = session.at(region).iam.get_group();
                 call.group_name(group).max_items(1000).set_marker(marker.clone()).send()
@@ -162,7 +162,7 @@ impl Aws {
         let mut all = BTreeSet::new();
         let mut marker: Option<String> = None;
         loop {
-            let call = Call { account, region: "", action: "iam:ListGroupsForUser", urgent };
+            let call = Call::new(account, "", "iam:ListGroupsForUser").urgent(urgent);
             let page = self.call(call, |session, region| {
                 let call = session.at(region).iam.list_groups_for_user();
                 call.user_name(user).set_marker(marker.clone()).send()

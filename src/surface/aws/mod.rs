@@ -11,6 +11,7 @@ mod sso;
 mod trouble;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     error::Error,
     sync::{Arc, PoisonError, RwLock},
@@ -18,7 +19,7 @@ use std::{
 };
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
 
 use super::{
@@ -78,13 +79,34 @@ struct Shared {
 /// Where a call goes, and what it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    pub account: &'a str,
-    /// For a global service (IAM), empty: the region of the account's partition that answers for all.
-    pub region: &'a str,
-    /// As in a policy: `iam:AttachRolePolicy`.
-    pub action: &'static str,
+    account: &'a str,
+    region: &'a str,
+    action: &'static str,
+    urgent: bool,
+    by: Option<Timestamp>,
+}
+
+impl<'a> Call<'a> {
+    /// `region`: empty for a global service (IAM), which answers in one region of the account's partition. `action`: as in a
+    /// policy, `iam:AttachRolePolicy`.
+    pub fn new(account: &'a str, region: &'a str, action: &'static str) -> Self {
+        Self { account, region, action, urgent: false, by: None }
+    }
+
     /// A revocation, or the look that proves it: may use what is kept for these.
-    pub urgent: bool,
+    pub fn urgent(self, urgent: bool) -> Self {
+        Self { urgent, ..self }
+    }
+
+    /// Must not go out after this moment.
+    pub fn by(self, by: Option<Timestamp>) -> Self {
+        Self { by, ..self }
+    }
+}
+
+tokio::task_local! {
+    /// Whether an attempt of the call under way came to no answer, so that it may have been done whatever a later one says.
+    static DOUBT: Cell<bool>;
 }
 
 impl Aws {
@@ -142,6 +164,11 @@ impl Aws {
         })
     }
 
+    /// The ids of all accounts.
+    pub fn accounts(&self) -> Vec<Text> {
+        self.shared.accounts.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// Makes one call, within the budget, with fresh credentials. An answer that says the credentials are over is asked for
     /// again with new ones, once.
     pub async fn call<T, E, R, F>(&self, call: Call<'_>, send: impl Fn(&Session, &str) -> F) -> Result<T, Fault>
@@ -166,7 +193,7 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let Call { account, region, action, urgent } = call;
+        let Call { account, region, action, urgent, by } = call;
         let session = self.session(account).await?;
         let region = if region.is_empty() { session.partition().home() } else { region };
         let api: Api = format!("{account}/{region}/{action}").into();
@@ -174,11 +201,21 @@ impl Aws {
         // A revocation never waits behind grants.
         let gate = self.gate(account, region);
         let _pass = if urgent { None } else { gate.acquire().await.ok() };
+        let now = self.clock().now();
+        if let Some(by) = by.filter(|by| now > *by) {
+            let detail = format!("{action} waited until {now} for its turn, and was to be made by {by}: it was not");
+            return Err(Trouble::new(TroubleKind::Unreachable, detail).into());
+        }
         tracing::debug!(%api, "call");
-        let answer = send(&session, region).await;
+        let sent = async {
+            let answer = send(&session, region).await;
+            (answer, DOUBT.with(Cell::get))
+        };
+        let (answer, doubt) = DOUBT.scope(Cell::new(false), sent).await;
         answer.map_err(|error| {
             let caller = session.caller();
-            trouble::Called { action, account, caller }.fault(&error)
+            let fault = trouble::Called { action, account, caller }.fault(&error);
+            Fault { refused: fault.refused && !doubt, ..fault }
         })
     }
 

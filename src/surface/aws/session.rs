@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     super::model::{Account, Clock, Text, Trouble, TroubleKind},
-    Aws,
+    Aws, DOUBT,
     budget::{Api, Budget},
     trouble::{Called, Fault, throttles},
 };
@@ -42,6 +42,8 @@ struct Inner {
     account: Text,
     partition: Partition,
     caller: String,
+    /// The configuration that it was made by.
+    by: Account,
     born: Instant,
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
@@ -68,12 +70,14 @@ pub struct Partition {
 }
 
 /// The first is the one whose regions have no prefix of their own.
-const PARTITIONS: [Partition; 6] = [
+const PARTITIONS: [Partition; 8] = [
     Partition { name: "aws", home: "us-east-1", prefix: "" },
     Partition { name: "aws-cn", home: "cn-north-1", prefix: "cn-" },
     Partition { name: "aws-us-gov", home: "us-gov-west-1", prefix: "us-gov-" },
     Partition { name: "aws-iso", home: "us-iso-east-1", prefix: "us-iso-" },
     Partition { name: "aws-iso-b", home: "us-isob-east-1", prefix: "us-isob-" },
+    Partition { name: "aws-iso-e", home: "eu-isoe-west-1", prefix: "eu-isoe-" },
+    Partition { name: "aws-iso-f", home: "us-isof-south-1", prefix: "us-isof-" },
     Partition { name: "aws-eusc", home: "eusc-de-east-1", prefix: "eusc-" },
 ];
 
@@ -137,21 +141,24 @@ impl Session {
         clients.entry(region.into()).or_insert_with(make).clone()
     }
 
-    fn over(&self) -> bool {
-        self.shared.born.elapsed() >= SESSION - MARGIN
+    /// Whether it is near its end, or the configuration says another way in by now.
+    fn over(&self, account: &Account) -> bool {
+        let Account { id: _, role, external_id, regions: _ } = &self.shared.by;
+        self.shared.born.elapsed() >= SESSION - MARGIN || (role, external_id) != (&account.role, &account.external_id)
     }
 }
 
 impl Aws {
     /// The session of an account, made anew when it is over.
     pub async fn session(&self, account: &str) -> Result<Session, Fault> {
+        let by = self.account(account)?;
         let slot = self.shared.sessions.lock().await.entry(account.into()).or_default().clone();
         // Whoever comes meanwhile waits for the one that is being made; other accounts do not.
         let mut slot = slot.lock().await;
-        if let Some(session) = slot.as_ref().filter(|session| !session.over()) {
+        if let Some(session) = slot.as_ref().filter(|session| !session.over(&by)) {
             return Ok(session.clone());
         }
-        let session = self.begin(account).await?;
+        let session = self.begin(by).await?;
         *slot = Some(session.clone());
         Ok(session)
     }
@@ -163,8 +170,8 @@ impl Aws {
         }
     }
 
-    async fn begin(&self, id: &str) -> Result<Session, Fault> {
-        let account = self.account(id)?;
+    async fn begin(&self, account: Account) -> Result<Session, Fault> {
+        let id = &*account.id;
         let partition = Partition::of(&account);
         let base = self.base().await;
         let region = base.region().cloned().unwrap_or(Region::from_static(partition.home));
@@ -187,6 +194,7 @@ impl Aws {
             account: id.into(),
             partition,
             caller,
+            by: account.clone(),
             born: Instant::now(),
             budget: self.shared.budget.clone(),
             clock: self.clock(),
@@ -302,6 +310,11 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let status = context.response().map(|response| response.status().as_u16());
+        if status.is_none_or(|status| status >= 500) {
+            // Outside of a call of ours there is nobody to tell.
+            let _ = DOUBT.try_with(|doubt| doubt.set(true));
+        }
         let (Some(operation), Some(response)) = (bag.load::<Metadata>(), context.response()) else { return Ok(()) };
         let api: Api = format!("{}{}", self.place, operation.name()).into();
         if let Some(date) = response.headers().get("date").and_then(|date| rfc2822::parse(date).ok()) {

@@ -8,6 +8,7 @@ use std::{
 use aws_sdk_ssm::types::{
     CommandInvocation, CommandInvocationStatus, DocumentHashType, InstanceInformationStringFilter, PingStatus,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -41,6 +42,8 @@ pub struct Command<'a> {
     pub parameters: BTreeMap<&'static str, String>,
     pub comment: String,
     pub urgent: bool,
+    /// Must not go out after this moment.
+    pub by: Option<Timestamp>,
 }
 
 /// What a host said, or why it said nothing.
@@ -49,11 +52,20 @@ pub type Answer = Result<Value, Fault>;
 impl<'a> Command<'a> {
     /// A document in an account and region, with nothing to say to it yet.
     pub fn of(account: &'a str, region: &'a str, name: &'a str, content: &'a str) -> Self {
-        Self { account, region, name, content, parameters: BTreeMap::new(), comment: String::new(), urgent: false }
+        Self {
+            account,
+            region,
+            name,
+            content,
+            parameters: BTreeMap::new(),
+            comment: String::new(),
+            urgent: false,
+            by: None,
+        }
     }
 
     pub(super) fn call(&self, action: &'static str) -> Call<'_> {
-        Call { account: self.account, region: self.region, action, urgent: self.urgent }
+        Call::new(self.account, self.region, action).urgent(self.urgent)
     }
 }
 
@@ -91,21 +103,21 @@ impl Aws {
                     told(&hosts, &id);
                     sent.push((id, hosts));
                 }
-                Err(fault) if fault.code == "InvalidInstanceId" => match hosts.len() {
-                    _ if !sorted => {
-                        let (online, silent) = self.silent(command, &hosts).await;
-                        silent.iter().for_each(|(host, fault)| heard(host, Err(fault.clone())));
-                        if !online.is_empty() {
-                            waiting.push((online, true));
-                        }
+                Err(fault) if fault.code == "InvalidInstanceId" && !sorted => {
+                    let (online, silent) = self.silent(command, &hosts).await;
+                    for (host, silence) in silent {
+                        heard(&host, Err(Fault { refused: fault.refused, ..silence }));
                     }
-                    1 => hosts.iter().for_each(|host| heard(host, Err(fault.clone()))),
-                    many => {
-                        let (one, other) = hosts.split_at(many / 2);
-                        waiting.push((one.to_vec(), true));
-                        waiting.push((other.to_vec(), true));
+                    if !online.is_empty() {
+                        waiting.push((online, true));
                     }
-                },
+                }
+                // A right that goes by tags may hold for some: one host that lost its tag must not keep the others waiting.
+                Err(fault) if hosts.len() > 1 && (fault.code == "InvalidInstanceId" || fault.denied()) => {
+                    let (one, other) = hosts.split_at(hosts.len() / 2);
+                    waiting.push((one.to_vec(), sorted));
+                    waiting.push((other.to_vec(), sorted));
+                }
                 Err(fault) => {
                     if fault.missing() || fault.code.starts_with("InvalidDocument") {
                         self.unpin(command).await;
@@ -123,7 +135,7 @@ impl Aws {
         let parameters: HashMap<String, Vec<String>> =
             command.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
         let comment: String = command.comment.chars().take(COMMENT).collect();
-        let answer = self.call(command.call("ssm:SendCommand"), |session, region| {
+        let answer = self.call(command.call("ssm:SendCommand").by(command.by), |session, region| {
             let call = session.at(region).ssm.send_command();
             let call = call.document_name(name).document_version(version).document_hash(hash);
             let call = call.document_hash_type(DocumentHashType::Sha256);

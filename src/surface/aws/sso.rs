@@ -11,7 +11,7 @@ use aws_smithy_types::Document;
 
 use super::{
     super::model::{Trouble, TroubleKind},
-    Aws, Call, Fault,
+    Aws, Call, Fault, Told,
 };
 
 /// How long Identity Center may take for one assignment.
@@ -41,7 +41,7 @@ pub struct Instance {
 
 impl Instance {
     pub(super) fn call(&self, action: &'static str, urgent: bool) -> Call<'_> {
-        Call { account: &self.account, region: &self.region, action, urgent }
+        Call::new(&self.account, &self.region, action).urgent(urgent)
     }
 }
 
@@ -58,9 +58,6 @@ pub struct Assignment {
 
 impl Aws {
     pub(super) async fn instance(&self) -> Result<Instance, Fault> {
-        if let Some(instance) = &self.shared.directory.lock().await.instance {
-            return Ok(instance.clone());
-        }
         let settings = self.settings();
         let Some(place) = &settings.permission_set else {
             let detail = "the configuration does not say where Identity Center is: write \
@@ -69,7 +66,12 @@ impl Aws {
             return Err(Trouble::new(TroubleKind::Denied, detail).into());
         };
         let (account, region) = (place.account.to_string(), place.region.to_string());
-        let call = Call { account: &account, region: &region, action: "sso:ListInstances", urgent: false };
+        if let Some(known) = &self.shared.directory.lock().await.instance
+            && (&known.account, &known.region) == (&account, &region)
+        {
+            return Ok(known.clone());
+        }
+        let call = Call::new(&account, &region, "sso:ListInstances");
         let answer = self.call(call, |session, region| session.at(region).sso.list_instances().send()).await?;
         let found = answer.instances().iter().find_map(|one| Some((one.instance_arn()?, one.identity_store_id()?)));
         let (arn, store) = found.ok_or_else(|| {
@@ -80,7 +82,8 @@ impl Aws {
             Trouble::new(TroubleKind::Gone, detail)
         })?;
         let instance = Instance { arn: arn.to_owned(), store: store.to_owned(), account, region };
-        self.shared.directory.lock().await.instance = Some(instance.clone());
+        // What names stood for in another one says nothing here.
+        *self.shared.directory.lock().await = Directory { instance: Some(instance.clone()), ..Directory::default() };
         Ok(instance)
     }
 
@@ -90,6 +93,7 @@ impl Aws {
             return Ok(arn.clone());
         }
         let mut next: Option<String> = None;
+        let mut unknown = None;
         loop {
             let call = instance.call("sso:ListPermissionSets", false);
             let page = self.call(call, |session, region| {
@@ -107,8 +111,11 @@ impl Aws {
                     let call = session.at(region).sso.describe_permission_set();
                     call.instance_arn(&instance.arn).permission_set_arn(&arn).send()
                 });
-                if let Some(found) = answer.await?.permission_set.and_then(|set| set.name) {
-                    self.shared.directory.lock().await.sets.insert(found, arn);
+                match answer.await.map(|answer| answer.permission_set.and_then(|set| set.name)) {
+                    Ok(Some(found)) => drop(self.shared.directory.lock().await.sets.insert(found, arn)),
+                    Ok(None) => {}
+                    // One that cannot be described keeps no other from being found.
+                    Err(fault) => unknown = Some(fault),
                 }
             }
             next = page.next_token;
@@ -117,7 +124,8 @@ impl Aws {
             }
         }
         let directory = self.shared.directory.lock().await;
-        directory.sets.get(name).cloned().ok_or_else(|| missing("permission set", name, directory.sets.keys()))
+        let found = directory.sets.get(name).cloned();
+        found.ok_or_else(|| unknown.unwrap_or_else(|| missing("permission set", name, directory.sets.keys())))
     }
 
     async fn principal(&self, instance: &Instance, who: &str) -> Result<String, Fault> {
@@ -192,18 +200,18 @@ impl Aws {
         }
     }
 
-    /// Asks for an assignment and waits until it is made. `told` hears the request's id at once.
-    pub async fn assign(&self, one: &Assignment, told: impl Fn(Option<&str>)) -> Result<(), Fault> {
+    /// Asks for an assignment and waits until it is made. The request's id is told at once.
+    pub async fn assign(&self, one: &Assignment, told: &Told) -> Result<(), Fault> {
         let Assignment { instance, target, set, kind, principal } = one;
         let _lane = self.lane(target).await;
-        let answer = self.call(instance.call("sso:CreateAccountAssignment", false), |session, region| {
+        let answer = self.call(instance.call("sso:CreateAccountAssignment", false).by(told.by()), |session, region| {
             let call = session.at(region).sso.create_account_assignment();
             let call = call.instance_arn(&instance.arn).target_id(target).target_type(TargetType::AwsAccount);
             call.permission_set_arn(set).principal_type(kind.clone()).principal_id(principal).send()
         });
         let mut status = answer.await?.account_assignment_creation_status;
         let request = status.as_ref().and_then(|status| status.request_id.clone()).unwrap_or_default();
-        told(Some(&request));
+        told.sent(Some(&request));
         let mut waits = Waits::default();
         loop {
             match status.as_ref().and_then(|status| status.status.clone()) {
@@ -229,7 +237,7 @@ impl Aws {
     }
 
     /// Asks for the end of an assignment and waits until it is gone.
-    pub async fn unassign(&self, one: &Assignment, told: impl Fn(Option<&str>)) -> Result<(), Fault> {
+    pub async fn unassign(&self, one: &Assignment, told: &Told) -> Result<(), Fault> {
         let Assignment { instance, target, set, kind, principal } = one;
         let _lane = self.lane(target).await;
         let answer = self.call(instance.call("sso:DeleteAccountAssignment", true), |session, region| {
@@ -239,7 +247,7 @@ impl Aws {
         });
         let mut status = answer.await?.account_assignment_deletion_status;
         let request = status.as_ref().and_then(|status| status.request_id.clone()).unwrap_or_default();
-        told(Some(&request));
+        told.sent(Some(&request));
         let mut waits = Waits::default();
         loop {
             match status.as_ref().and_then(|status| status.status.clone()) {

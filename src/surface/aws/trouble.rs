@@ -22,6 +22,11 @@ impl Fault {
         self.trouble.kind == TroubleKind::Gone
     }
 
+    /// Whether the caller lacks the permission.
+    pub fn denied(&self) -> bool {
+        matches!(self.code.as_str(), "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation")
+    }
+
     /// Whether the credentials are over, so that new ones may do.
     pub fn expired(&self) -> bool {
         matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")

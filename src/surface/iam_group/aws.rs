@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{
     super::{
-        aws::{Aws, Call, Fault, Remote, Told, blind, parts},
+        aws::{Aws, Fault, Remote, Told, blind, parts},
         model::{Binding, Seen},
     },
     IamGroup,
@@ -46,8 +46,6 @@ impl Remote for IamGroup {
             let Some((by_group, answers)) = found.get(account) else { return Ok(Seen::Unread) };
             let (asked, other) = if *by_group { (group, binding.who()) } else { (binding.who(), group) };
             match answers.get(asked) {
-                // A user that does not exist is in no group.
-                Some(Err(fault)) if fault.missing() && !by_group => Ok(Seen::Absent),
                 Some(Err(fault)) => Err(fault.clone()),
                 Some(Ok(names)) if names.contains(other) => Ok(Seen::Present { ours: None }),
                 Some(Ok(_)) => Ok(Seen::Absent),
@@ -60,7 +58,7 @@ impl Remote for IamGroup {
     async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         use aws_sdk_iam::operation::RequestId;
         let (account, group) = group(binding)?;
-        let call = Call { account, region: "", action: "iam:AddUserToGroup", urgent: false };
+        let call = told.call(account, "iam:AddUserToGroup");
         let answer = aws.call(call, |session, region| {
             session.at(region).iam.add_user_to_group().group_name(group).user_name(binding.who()).send()
         });
@@ -71,7 +69,7 @@ impl Remote for IamGroup {
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         use aws_sdk_iam::operation::RequestId;
         let (account, group) = group(binding)?;
-        let call = Call { account, region: "", action: "iam:RemoveUserFromGroup", urgent: true };
+        let call = told.call(account, "iam:RemoveUserFromGroup");
         let answer = aws.call(call, |session, region| {
             session.at(region).iam.remove_user_from_group().group_name(group).user_name(binding.who()).send()
         });

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     super::{
-        aws::{Aws, Call, Fault, Kind, Principal, Remote, Told, blind, parts},
+        aws::{Aws, Fault, Kind, Principal, Remote, Told, blind, parts},
         model::{Binding, Seen, Trouble, TroubleKind},
     },
     ATTACH, IamPolicy,
@@ -27,18 +27,16 @@ fn attachment<'a>(aws: &Aws, binding: &'a Binding) -> Result<(&'a str, Principal
 type Attached = BTreeMap<Principal, Result<BTreeSet<String>, Fault>>;
 
 async fn look(aws: &Aws, account: &str, asked: BTreeSet<Principal>, urgent: bool) -> Attached {
-    if aws.snapshot_pays(account, asked.len()).await {
-        let snapshot = aws.snapshot(account).await;
-        return asked
-            .into_iter()
-            .map(|principal| {
-                let found = snapshot.as_ref().map_err(Clone::clone).and_then(|snapshot| {
-                    let missing = || Fault::from(Trouble::new(TroubleKind::Gone, missing(&principal)));
-                    snapshot.attached.get(&principal).cloned().ok_or_else(missing)
-                });
-                (principal, found)
-            })
-            .collect();
+    // Where the snapshot cannot be had, the principals are asked all the same.
+    if aws.snapshot_pays(account, asked.len()).await
+        && let Ok(mut snapshot) = aws.snapshot(account).await
+    {
+        let found = |principal: Principal| {
+            let missing = || Fault::from(Trouble::new(TroubleKind::Gone, missing(&principal)));
+            let found = snapshot.attached.remove(&principal).ok_or_else(missing);
+            (principal, found)
+        };
+        return asked.into_iter().map(found).collect();
     }
     let answers = join_all(asked.into_iter().map(|principal| async move {
         let found = aws.attached(account, &principal, urgent).await;
@@ -82,7 +80,7 @@ impl Remote for IamPolicy {
 
     async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let (account, (kind, name), arn) = attachment(aws, binding)?;
-        let call = |action| Call { account, region: "", action, urgent: false };
+        let call = |action| told.call(account, action);
         match kind {
             Kind::User => {
                 let answer = aws.call(call("iam:AttachUserPolicy"), |session, region| {
@@ -108,7 +106,7 @@ impl Remote for IamPolicy {
 
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let (account, (kind, name), arn) = attachment(aws, binding)?;
-        let call = |action| Call { account, region: "", action, urgent: true };
+        let call = |action| told.call(account, action);
         let request = match kind {
             Kind::User => {
                 let answer = aws.call(call("iam:DetachUserPolicy"), |session, region| {

@@ -83,7 +83,12 @@ impl Target for IamPolicy {
         if let Some(Given::One(policy)) = fields.get_mut("policy") {
             match policy.split(':').nth(4) {
                 None => *policy = format!("{AWS_MANAGED}{policy}").into(),
-                Some(owner) if owner != "aws" && owner != account => {
+                // AWS's own policies have one spelling in all partitions; the adapter knows the account's.
+                Some("aws") => {
+                    let name = policy.split_once(":policy/").map(|(_, name)| format!("{AWS_MANAGED}{name}"));
+                    *policy = name.map_or(policy.clone(), Into::into);
+                }
+                Some(owner) if owner != account => {
                     return Err(vec![(
                         "policy",
                         format!("the policy belongs to account {owner}, the principal to {account}"),

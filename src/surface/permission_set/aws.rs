@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
@@ -17,26 +17,30 @@ impl Remote for PermissionSet {
         for (index, binding) in bindings.iter().enumerate() {
             asked.entry((binding.place(), binding.role())).or_default().push(index);
         }
-        let answers = join_all(asked.into_values().map(|indices| async move {
-            let mut found = None;
+        let looks = asked.into_values().map(|indices| async move {
+            let mut listed: Option<Result<BTreeSet<(String, String)>, Fault>> = None;
             let mut seen = Vec::new();
             for (index, binding) in indices.into_iter().filter_map(|index| Some((index, bindings.get(index)?))) {
-                let one = async {
-                    let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
-                    if found.is_none() {
-                        found = Some(aws.assigned(&one, urgent).await?);
+                let answer = match aws.assignment(binding.place(), binding.role(), binding.who()).await {
+                    Ok(one) => {
+                        if listed.is_none() {
+                            listed = Some(aws.assigned(&one, urgent).await);
+                        }
+                        let key = (one.kind.as_str().to_owned(), one.principal);
+                        listed.clone().map_or(Ok(false), |listed| listed.map(|listed| listed.contains(&key)))
                     }
-                    let key = (one.kind.as_str().to_owned(), one.principal);
-                    Ok::<_, Fault>(found.as_ref().is_some_and(|found| found.contains(&key)))
+                    Err(fault) => Err(fault),
                 };
-                seen.push((index, one.await));
+                seen.push((index, answer));
+            }
+            // What a name stood for is gone: it may stand for another by now.
+            if listed.is_some_and(|listed| listed.is_err_and(|fault| fault.missing())) {
+                aws.forget_names().await;
             }
             seen
-        }));
+        });
         let mut all = vec![Seen::Unread; bindings.len()];
-        let mut gone = false;
-        for (index, answer) in answers.await.into_iter().flatten() {
-            gone |= answer.as_ref().is_err_and(Fault::missing);
+        for (index, answer) in join_all(looks).await.into_iter().flatten() {
             if let Some(seen) = all.get_mut(index) {
                 *seen = match answer {
                     Ok(true) => Seen::Present { ours: None },
@@ -45,20 +49,17 @@ impl Remote for PermissionSet {
                 };
             }
         }
-        if gone {
-            aws.forget_names().await;
-        }
         all
     }
 
     async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
-        aws.assign(&one, |request| told.sent(request)).await
+        aws.assign(&one, told).await
     }
 
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
-        match aws.unassign(&one, |request| told.sent(request)).await {
+        match aws.unassign(&one, told).await {
             // It was not there, or an answer before was lost: the look after it tells.
             Err(fault) if fault.missing() => Ok(()),
             answer => answer,

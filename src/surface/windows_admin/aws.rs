@@ -72,7 +72,7 @@ impl Hosts {
         let mut all = BTreeMap::new();
         let mut next: Option<String> = None;
         loop {
-            let call = Call { account, region, action: "ec2:DescribeInstances", urgent: false };
+            let call = Call::new(account, region, "ec2:DescribeInstances");
             let page = self.aws.call(call, |session, region| {
                 let call = session.at(region).ec2.describe_instances();
                 call.set_filters(Some(filters.to_vec())).max_results(1000).set_next_token(next.clone()).send()
@@ -111,9 +111,11 @@ impl Hosts {
                 let Told::Fault(fault) = told else { continue };
                 match lives.get(id) {
                     Some(Life::Terminated) => *told = Told::Gone,
-                    Some(Life::Stopped) => fault.trouble.detail = "the instance is stopped".to_owned(),
-                    Some(Life::Running) => {}
-                    None if fault.refused => {
+                    Some(Life::Stopped) if fault.trouble.kind == TroubleKind::Unreachable => {
+                        fault.trouble.detail = "the instance is stopped".to_owned();
+                    }
+                    Some(Life::Running | Life::Stopped) => {}
+                    None if fault.code == "InvalidInstanceId" && fault.refused => {
                         let detail = format!(
                             "InvalidInstanceId: {account}/{region}/{id} is not known, which does not prove it gone"
                         );
@@ -144,7 +146,8 @@ impl Hosts {
         let parameters = order.parameters().into_iter().chain([("Nonce", nonce)]).collect();
         let comment = order.comment();
         let urgent = document == Document::Remove;
-        let command = Command { account, region, name, content: &content, parameters, comment, urgent };
+        let by = order.by();
+        let command = Command { account, region, name, content: &content, parameters, comment, urgent, by };
         let failed = Mutex::new(BTreeMap::new());
         let sort = |host: &str, answer: Answer| match answer {
             Ok(answer) => heard(host, Told::Answer(answer)),
@@ -152,8 +155,7 @@ impl Hosts {
         };
         self.aws.run(&command, hosts, sent, &sort).await;
         let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let reached = |told: &Told| matches!(told, Told::Fault(fault) if fault.trouble.kind != TroubleKind::Denied);
-        if failed.values().any(reached) {
+        if !failed.is_empty() {
             self.explain(account, region, &mut failed).await;
         }
         for (host, told) in failed {
@@ -238,6 +240,13 @@ impl Order {
             Self::Add { .. } => Document::Add,
             Self::Remove { .. } => Document::Remove,
             Self::List => Document::List,
+        }
+    }
+
+    fn by(&self) -> Option<Timestamp> {
+        match self {
+            Self::Add { by, .. } => Some(*by),
+            Self::Remove { .. } | Self::List => None,
         }
     }
 

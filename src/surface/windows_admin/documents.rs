@@ -21,8 +21,14 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Names {
+    /// Makes a domain user a local administrator.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{3,128}$"))]
     pub add: Text,
+    /// Takes one away.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{3,128}$"))]
     pub remove: Text,
+    /// Lists them.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{3,128}$"))]
     pub list: Text,
 }
 
@@ -180,7 +186,7 @@ mod tests {
                 // The agent's own check is not anchored.
                 assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{name}: {pattern}");
                 assert_eq!(parameter["interpolationType"], "ENV_VAR", "{name}");
-                assert!(text.contains(&format!("$env:SSM_{name}")), "{} does not read {name}", document.key());
+                assert!(text.contains(&format!("Read-Parameter '{name}' ")), "{} does not read {name}", document.key());
             }
         }
     }

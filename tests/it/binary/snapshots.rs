@@ -67,7 +67,7 @@ fn snap(site: &Site, name: &str, arguments: &[&str]) {
 #[test]
 fn help() {
     let site = Site::bare();
-    let verbs: [&[&str]; 12] = [
+    let verbs: [&[&str]; 16] = [
         &[],
         &["lint"],
         &["plan"],
@@ -78,6 +78,10 @@ fn help() {
         &["history"],
         &["audit"],
         &["audit", "verify"],
+        &["doctor"],
+        &["documents"],
+        &["documents", "show"],
+        &["documents", "install"],
         &["schema"],
         &["demo"],
     ];
