@@ -192,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn what_scripts_share_is_the_same_in_each() {
+        let scripts = [
+            include_str!("documents/add.ps1"),
+            include_str!("documents/remove.ps1"),
+            include_str!("documents/list.ps1"),
+        ];
+        let block = |script: &str, title: &str| {
+            let (_, rest) = script.split_once(title).unwrap();
+            rest.split_once("# ---- End of what is the same. ----").unwrap().0.to_owned()
+        };
+        let [add, remove, list] = scripts.map(|script| block(script, "# ---- The same in add, remove and list:"));
+        assert!(add == remove && remove == list && add.lines().count() > 100);
+        let [add, remove, _] = scripts;
+        let title = "# ---- The same in add and remove. ----";
+        assert_eq!(block(add, title), block(remove, title));
+    }
+
+    #[test]
     fn names_are_checked() {
         let check = |add: &str| Names { add: add.into(), ..Names::default() }.check();
         assert_eq!(check("AddLocalAdminADUser"), Vec::<String>::new());

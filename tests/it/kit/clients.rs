@@ -23,7 +23,7 @@ fn boto3_takes_it_for_aws() {
     cloud.fault(Fault::of("ec2:StopInstances", How::Expired));
     cloud.fault(Fault::of("ssm:ListDocuments", How::Deny));
     let output = Command::new(moto::python())
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/aws/tests/client.py"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/kit/client.py"))
         .args([&prod, &host, &content("add")])
         .envs(cloud.environment())
         .env("AWS_DEFAULT_REGION", "us-east-1")

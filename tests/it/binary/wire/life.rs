@@ -38,7 +38,7 @@ fn every_surface_is_granted_and_ends_in_two_accounts_and_two_regions() {
 fn a_grant_costs_two_reads_and_one_write_and_a_rest_costs_nothing() {
     let stage = Stage::new();
     let daemon = stage.site.daemon();
-    stage.merge("jdoe-audit", "9s", &[policy("prod"), group("prod")]);
+    stage.merge("jdoe-audit", "8h", &[policy("prod"), group("prod")]);
     stage.until(&daemon, "it is granted", || stage.site.count("fate", "grant") == 2);
     let counts = |actions: [&str; 5]| actions.map(|action| stage.cloud.count(action));
     let writes = ["iam:AttachRolePolicy", "iam:AddUserToGroup", "iam:DetachRolePolicy", "iam:RemoveUserFromGroup", "*"];
@@ -48,6 +48,7 @@ fn a_grant_costs_two_reads_and_one_write_and_a_rest_costs_nothing() {
     // Some polls of Git without news.
     stage.pass(3);
     assert_eq!(stage.cloud.calls(), [], "{}", daemon.log());
+    stage.site.withdraw("jdoe-audit");
     stage.until(&daemon, "it is revoked", || stage.site.count("fate", "revoke") == 2);
     assert_eq!((reads(), counts(writes)), ([1, 1], [0, 0, 1, 1, 0]));
     daemon.stop();
