@@ -123,7 +123,7 @@ fn aws(config: &Config) -> Aws {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         Ok(bytes)
     };
-    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random });
+    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random, base: None });
     aws.configure(config.accounts.values(), &config.surfaces());
     aws
 }

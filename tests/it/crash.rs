@@ -9,7 +9,10 @@ use std::sync::{
 use grantd::{
     journal,
     model::{Journal, JournalError, Ledger, Line, Policy, Record},
-    surface::world::State,
+    surface::{
+        Cloud,
+        world::{ManualClock, State, World},
+    },
 };
 use jiff::Timestamp;
 
@@ -86,8 +89,10 @@ async fn story(when: Option<When>) -> usize {
     let start: Timestamp = "2026-11-20T09:00:00Z".parse().unwrap();
     let accounts = serde_saphyr::from_str("prod: { id: \"123456789012\", regions: [us-east-1] }").unwrap();
     let policy = Policy { accounts: Some(accounts), ..Policy::default() };
-    let mut sim = Sim::new(State::from_yaml(WORLD).unwrap(), start, policy);
-    let before = sim.world.show().unwrap();
+    let clock = Arc::new(ManualClock::new(start));
+    let world = World::new(State::from_yaml(WORLD).unwrap(), clock.clone());
+    let mut sim = Sim::new(Cloud::World(world.clone()), clock, policy);
+    let before = world.show().unwrap();
     let appends = Arc::new(AtomicUsize::new(0));
     let counted = appends.clone();
     sim.wrap = Box::new(move |inner| Box::new(Mortal { inner, when, appends: counted.clone() }));
@@ -110,14 +115,14 @@ async fn story(when: Option<When>) -> usize {
         sim.advance(minute(at)).await;
         revive(&mut sim).await;
         if at == 89 {
-            let shown = sim.world.show().unwrap();
+            let shown = world.show().unwrap();
             assert!(
                 shown.contains("corp\\jdoe until 2026-11-20T10:30:00Z"),
                 "{when:?}: not extended, or gone early:\n{shown}"
             );
         }
         if at >= 95 {
-            assert_eq!(sim.world.show().unwrap(), before, "{when:?}: at minute {at}");
+            assert_eq!(world.show().unwrap(), before, "{when:?}: at minute {at}");
         }
     }
     let ledger = sim.daemon.as_ref().unwrap().cycle.ledger();

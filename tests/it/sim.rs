@@ -1,4 +1,4 @@
-//! A simulation: the real engine, Git source and file journal; a world in memory, and a clock that is set by hand.
+//! A simulation: the real engine, Git source and file journal; a cloud, and a clock that is set by hand.
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
@@ -15,10 +15,7 @@ use grantd::{
     journal::{self, FileJournal},
     model::{Clock, Journal, Line, Policy, Record, Span},
     source::{GitSource, Settings},
-    surface::{
-        Cloud,
-        world::{ManualClock, State, World},
-    },
+    surface::{Cloud, world::ManualClock},
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -79,7 +76,8 @@ pub type Wrap = Box<dyn FnMut(Box<dyn Journal>) -> Box<dyn Journal>>;
 pub struct Sim {
     pub folder: TempDir,
     pub repo: Repo,
-    pub world: World,
+    /// As the daemon's processes see it from the next start on.
+    pub cloud: Cloud,
     pub clock: Arc<ManualClock>,
     pub policy: Policy,
     /// The daemon's process; `None` while it is down.
@@ -90,16 +88,14 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// A world, an empty repository and a begun installation.
-    pub fn new(state: State, start: Timestamp, policy: Policy) -> Self {
+    /// A cloud and its clock, and an empty repository.
+    pub fn new(cloud: Cloud, clock: Arc<ManualClock>, policy: Policy) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(start));
-        let world = World::new(state, clock.clone());
-        let repo = Repo::new(folder.path().join("repo"), start);
+        let repo = Repo::new(folder.path().join("repo"), clock.now());
         Self {
             folder,
             repo,
-            world,
+            cloud,
             clock,
             policy,
             daemon: None,
@@ -139,7 +135,7 @@ impl Sim {
         let book = Book::new((self.wrap)(Box::new(journal)), ledger(lines));
         let parts = Parts {
             targets: Arc::new(setup::targets()),
-            readers: Cloud::World(self.world.clone()).readers(),
+            readers: self.cloud.readers(),
             source: self.source(),
             clock: self.clock.clone(),
             policy: Arc::new(self.policy.clone()),
@@ -147,7 +143,7 @@ impl Sim {
         let mut cycle = Cycle::new(parts, book);
         cycle.fetch();
         cycle.sweep();
-        let executor = Executor::new(Cloud::World(self.world.clone()).writers());
+        let executor = Executor::new(self.cloud.writers());
         let pulse = Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) };
         self.daemon = Some(Daemon { cycle, executor, pulse });
     }

@@ -57,6 +57,8 @@ pub struct Edge {
     pub secret: Secrets,
     /// Sixteen random bytes.
     pub random: fn() -> std::io::Result<[u8; 16]>,
+    /// How AWS is reached, and with whose credentials; otherwise what the SDK's default chain finds around the process.
+    pub base: Option<aws_config::SdkConfig>,
 }
 
 struct Shared {
@@ -110,12 +112,13 @@ tokio::task_local! {
 }
 
 impl Aws {
-    pub fn new(edge: Edge) -> Self {
+    pub fn new(mut edge: Edge) -> Self {
+        let base = OnceCell::new_with(edge.base.take());
         let shared = Shared {
             edge,
             accounts: RwLock::default(),
             settings: RwLock::default(),
-            base: OnceCell::new(),
+            base,
             sessions: Mutex::default(),
             gates: std::sync::Mutex::default(),
             documents: Mutex::default(),

@@ -204,8 +204,8 @@ impl Aws {
         Ok(Session { shared: Arc::new(inner) })
     }
 
-    /// What the SDK's default chain finds: environment, profile, SSO, a broker, the instance's role. Loaded once; the
-    /// credentials behind it renew themselves.
+    /// What the SDK's default chain finds: environment, profile, SSO, a broker, the instance's role. Loaded once, unless the
+    /// edge brought it; the credentials behind it renew themselves.
     async fn base(&self) -> &SdkConfig {
         let load = || async {
             // One pool of connections, and one set of trusted roots, for all accounts.

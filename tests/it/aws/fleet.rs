@@ -5,10 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
-use grantd::surface::world::{Agent, Caseless, Host, Power};
+use grantd::{
+    model::Clock,
+    surface::world::{Agent, Caseless, Host, Power},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{cloud::Cloud, host};
@@ -50,6 +54,11 @@ impl Cloud {
         self.shared.lock().fleet.agent_time = SignedDuration::try_from(length).unwrap();
     }
 
+    /// Gives all hosts this clock, by which they tell what comes too late. SSM itself goes on by the real one.
+    pub fn host_clock(&self, clock: Arc<dyn Clock>) {
+        self.shared.lock().fleet.host_clock = Some(clock);
+    }
+
     /// Lets a host's agent misbehave; `None`: no longer.
     pub fn stuck(&self, account: &str, region: &str, instance: &str, how: impl Into<Option<Stuck>>) {
         let fleet = &mut self.shared.lock().fleet;
@@ -83,6 +92,8 @@ pub struct Fleet {
     pub versions: BTreeMap<(Place, String), String>,
     pub agent_time: SignedDuration,
     directory: BTreeSet<Caseless>,
+    /// The hosts', if it is not SSM's.
+    host_clock: Option<Arc<dyn Clock>>,
     stuck: BTreeMap<(Place, String), Stuck>,
     ahead: SignedDuration,
     settled: Timestamp,
@@ -96,6 +107,7 @@ impl Default for Fleet {
             versions: BTreeMap::new(),
             agent_time: SignedDuration::from_millis(100),
             directory: BTreeSet::new(),
+            host_clock: None,
             stuck: BTreeMap::new(),
             ahead: SignedDuration::ZERO,
             settled: Timestamp::UNIX_EPOCH,
@@ -167,7 +179,10 @@ impl Fleet {
                     let at = command.due.max(self.settled);
                     *outcome = match host.filter(|host| reachable(host)) {
                         Some(host) if stuck != Some(Stuck::Silent) && at < command.expires => {
-                            Some(host::run(host, &self.directory, &command.step, &command.parameters, stuck, at))
+                            let by_host = self.host_clock.as_ref().map_or(at, |clock| clock.now());
+                            let (step, parameters) = (&command.step, &command.parameters);
+                            let outcome = host::run(host, &self.directory, step, parameters, stuck, by_host);
+                            Some(Outcome { at, ..outcome })
                         }
                         _ if now < command.expires => None,
                         _ => Some(Outcome::without_run("TimedOut", "DeliveryTimedOut", command.expires)),

@@ -3,13 +3,27 @@
 //!
 //! A command is a line `> [HH:MM[:SS]] verb arguments`, its body the lines below that begin with `| `. Before it runs, the
 //! clock goes on to its time, and the daemon wakes at every edge on the way.
+//!
+//! Each is played on the world and on AWS, where it prints the same, and its last lines say what it costs there. One that
+//! begins with `# On the world only: REASON` is not played on AWS.
 
-use std::{fmt::Write, fs, path::Path};
+#[cfg(feature = "aws")]
+mod wire;
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use grantd::{
     decide::render::{history_text, status_text},
-    model::{Clock, Policy, Record, Span},
-    surface::world::{Account, Agent, Host, Marker, Member, Power, State},
+    model::{self, Clock, Line, Policy, Record, Span},
+    surface::{
+        Cloud,
+        world::{Account, Agent, Caseless, Fault, Host, ManualClock, Marker, Member, Power, State, World},
+    },
 };
 use jiff::Timestamp;
 
@@ -17,6 +31,7 @@ use crate::sim::Sim;
 
 const DAY: &str = "2026-11-20";
 const PROD: &str = "123456789012";
+const EAST: &str = "us-east-1";
 const WORLD: &str = r#"
 accounts:
   "123456789012":
@@ -32,26 +47,71 @@ policies: [AmazonEC2ReadOnlyAccess, AdministratorAccess]
 directory: { windows: ['CORP\jdoe', 'CORP\maria', 'CORP\ops'], users: [jdoe@corp.example], groups: [sre] }
 "#;
 
+/// A scenario's file.
+struct Scenario {
+    path: PathBuf,
+    /// Its commands, with what they print.
+    story: String,
+    /// Its last lines: what it costs on AWS.
+    costs: String,
+}
+
+impl Scenario {
+    fn all() -> Vec<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "no scenarios in {}", folder.display());
+        let only = option_env!("GRANTD_SCENARIO");
+        let chosen = paths.into_iter().filter(|path| only.is_none_or(|only| path.to_string_lossy().contains(only)));
+        chosen.map(Self::read).collect()
+    }
+
+    fn read(path: PathBuf) -> Self {
+        let text = fs::read_to_string(&path).unwrap();
+        let (story, costs) = text.split_at(text.find("\n# On AWS, ").unwrap_or(text.len()));
+        Self { path, story: story.into(), costs: costs.into() }
+    }
+
+    fn world_only(&self) -> bool {
+        self.story
+            .lines()
+            .take_while(|line| line.starts_with('#'))
+            .any(|line| line.starts_with("# On the world only: "))
+    }
+
+    /// What is wrong with a part of it, by what was printed. Writes that into the file on request.
+    fn judge(&self, part: fn(&mut Self) -> &mut String, printed: &str) -> Option<String> {
+        /// Two tests write.
+        static WRITING: Mutex<()> = Mutex::new(());
+        let _writing = WRITING.lock().unwrap();
+        let mut now = Self::read(self.path.clone());
+        let expected = std::mem::replace(part(&mut now), printed.into());
+        if expected == printed {
+            return None;
+        }
+        if std::env::vars_os().any(|(name, _)| name == "GRANTD_UPDATE") {
+            fs::write(&now.path, now.story + &now.costs).unwrap();
+        }
+        Some(format!("{}:\n{}", self.path.display(), difference(&expected, printed)))
+    }
+}
+
 #[test]
 fn scenarios_print_what_their_files_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "no scenarios in {}", folder.display());
-    let only = option_env!("GRANTD_SCENARIO");
-    let mut wrong = Vec::new();
-    for file in files.iter().filter(|file| only.is_none_or(|only| file.to_string_lossy().contains(only))) {
-        let text = fs::read_to_string(file).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let printed = runtime.block_on(play(&text));
-        if printed != text {
-            if std::env::vars_os().any(|(name, _)| name == "GRANTD_UPDATE") {
-                fs::write(file, &printed).unwrap();
-            }
-            wrong.push(format!("{}:\n{}", file.display(), difference(&text, &printed)));
-        }
-    }
+    let wrong = Scenario::all().into_iter().filter_map(|scenario| {
+        let clock = Arc::new(ManualClock::new(moment("09:00")));
+        let mut world = World::new(State::from_yaml(WORLD).unwrap(), clock.clone());
+        scenario.judge(|file| &mut file.story, &play(&scenario.story, &mut world, clock))
+    });
+    let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn few_scenarios_are_for_the_world_only() {
+    let only: Vec<_> = Scenario::all().into_iter().filter(Scenario::world_only).map(|scenario| scenario.path).collect();
+    assert!(option_env!("GRANTD_SCENARIO").is_some() || only.len() == 3, "{only:#?}");
 }
 
 fn difference(expected: &str, printed: &str) -> String {
@@ -63,37 +123,50 @@ fn difference(expected: &str, printed: &str) -> String {
     format!("line {}:\n{}{}", same + 1, show(&old, '-'), show(&new, '+'))
 }
 
-/// Runs a scenario and answers its text with what the commands print now.
-async fn play(text: &str) -> String {
-    let mut out = String::new();
-    let mut stage = Stage::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let Some(command) = line.strip_prefix("> ") else {
-            // Prose before the first command, and blank lines; old output is left out.
-            if line.starts_with('#') {
-                let _ = writeln!(out, "{line}");
-            }
-            continue;
-        };
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        let _ = writeln!(out, "{line}");
-        let mut body = String::new();
-        while let Some(more) = lines.next_if(|line| line.starts_with('|')) {
-            let _ = writeln!(out, "{more}");
-            let _ = writeln!(body, "{}", more.strip_prefix("| ").unwrap_or(""));
-        }
-        let printed = stage.command(command, &body).await;
-        for line in printed.lines() {
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
-    }
-    out
+/// The cloud that a scenario plays on, in the scenario's names.
+trait Ground {
+    /// As a new process of the daemon sees it.
+    fn cloud(&self) -> Cloud;
+    /// The account `prod`, as the configuration has it.
+    fn prod(&self) -> model::Account;
+    /// Who has what.
+    fn state(&self) -> State;
+    /// What somebody else does there.
+    fn edit(&mut self, change: &mut dyn FnMut(&mut State));
+    /// What the daemon prints, in the scenario's names.
+    fn named(&self, text: &str) -> String;
 }
 
-struct Stage {
+impl Ground for World {
+    fn cloud(&self) -> Cloud {
+        Cloud::World(self.clone())
+    }
+
+    fn prod(&self) -> model::Account {
+        model::Account { id: PROD.into(), role: None, external_id: None, regions: vec![EAST.into()] }
+    }
+
+    fn state(&self) -> State {
+        World::state(self).unwrap()
+    }
+
+    fn edit(&mut self, change: &mut dyn FnMut(&mut State)) {
+        World::edit(self, change).unwrap();
+    }
+
+    fn named(&self, text: &str) -> String {
+        text.into()
+    }
+}
+
+/// Runs a scenario and answers its text with what the commands print now.
+fn play(text: &str, ground: &mut dyn Ground, clock: Arc<ManualClock>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(Stage::new(ground, clock).play(text))
+}
+
+struct Stage<'a> {
+    ground: &'a mut dyn Ground,
     sim: Sim,
     begun: bool,
     existing: bool,
@@ -102,13 +175,40 @@ struct Stage {
     said: String,
 }
 
-impl Stage {
-    fn new() -> Self {
-        let accounts = serde_saphyr::from_str("prod: { id: \"123456789012\", regions: [us-east-1] }").unwrap();
+impl<'a> Stage<'a> {
+    fn new(ground: &'a mut dyn Ground, clock: Arc<ManualClock>) -> Self {
+        let accounts = [("prod".into(), ground.prod())].into();
         let policy = Policy { accounts: Some(accounts), ..Policy::default() };
-        let state = State::from_yaml(WORLD).unwrap();
-        let sim = Sim::new(state, format!("{DAY}T09:00:00Z").parse().unwrap(), policy);
-        Self { sim, begun: false, existing: false, told: 0, said: String::new() }
+        let sim = Sim::new(ground.cloud(), clock, policy);
+        Self { ground, sim, begun: false, existing: false, told: 0, said: String::new() }
+    }
+
+    async fn play(mut self, text: &str) -> String {
+        let mut out = String::new();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let Some(command) = line.strip_prefix("> ") else {
+                // Prose before the first command, and blank lines; old output is left out.
+                if line.starts_with('#') {
+                    let _ = writeln!(out, "{line}");
+                }
+                continue;
+            };
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            let _ = writeln!(out, "{line}");
+            let mut body = String::new();
+            while let Some(more) = lines.next_if(|line| line.starts_with('|')) {
+                let _ = writeln!(out, "{more}");
+                let _ = writeln!(body, "{}", more.strip_prefix("| ").unwrap_or(""));
+            }
+            let printed = self.command(command, &body).await;
+            for line in printed.lines() {
+                let _ = writeln!(out, "{}", line.trim_end());
+            }
+        }
+        out
     }
 
     /// Runs one command and answers what there is to tell since the last one.
@@ -123,7 +223,7 @@ impl Stage {
         let shown = self.act(&words, body).await;
         let mut out = self.news();
         out.push_str(&shown);
-        out
+        self.ground.named(&out)
     }
 
     /// The installation begins with the first command that has a time: those before it set the stage.
@@ -157,6 +257,7 @@ impl Stage {
             ["git", "online"] => fs::rename(self.sim.folder.path().join("away"), &self.sim.repo.path).unwrap(),
             ["stop"] => self.sim.kill(),
             ["start"] => {
+                self.sim.cloud = self.ground.cloud();
                 self.sim.start();
                 self.sim.work().await;
             }
@@ -170,23 +271,23 @@ impl Stage {
             ["join", id, tag] => self.account(|account| {
                 let (key, value) = tag.split_once('=').unwrap();
                 let host = Host { tags: [(key.into(), value.into())].into(), ..Host::default() };
-                account.hosts.entry("us-east-1".into()).or_default().insert((*id).into(), host);
+                account.hosts.entry(EAST.into()).or_default().insert((*id).into(), host);
             }),
             ["untag", id, key] => self.host(id, |host| {
                 host.tags.remove(*key);
             }),
             ["login", id, user] => self.host(id, |host| {
-                host.sessions.insert(grantd::surface::world::Caseless((*user).into()));
+                host.sessions.insert(Caseless((*user).into()));
             }),
             ["by-hand", "add", id, user] => self.host(id, |host| {
-                let user = grantd::surface::world::Caseless((*user).into());
+                let user = Caseless((*user).into());
                 host.administrators.push(Member { user, marker: None });
             }),
             ["by-hand", "remove", id, user] => self.host(id, |host| {
                 host.administrators.retain(|member| !member.user.0.eq_ignore_ascii_case(user));
             }),
             ["by-hand", "mark", id, user, until] => self.host(id, |host| {
-                let user = grantd::surface::world::Caseless((*user).into());
+                let user = Caseless((*user).into());
                 for member in host.administrators.iter_mut().filter(|member| member.user == user) {
                     let grants = member.marker.take().map(|marker| marker.grants).unwrap_or_default();
                     member.marker = Some(Marker { until: moment(until), grants });
@@ -201,15 +302,15 @@ impl Stage {
                 account.roles.get_mut(*role).unwrap().policies.remove(arn.as_str());
             }),
             ["fault"] => {
-                let fault: grantd::surface::world::Fault = serde_saphyr::from_str(body).unwrap();
-                self.sim.world.edit(|state| state.faults.push(fault.clone())).unwrap();
+                let fault: Fault = serde_saphyr::from_str(body).unwrap();
+                self.ground.edit(&mut |state| state.faults.push(fault.clone()));
             }
-            ["faults", "end"] => self.sim.world.edit(|state| state.faults.clear()).unwrap(),
+            ["faults", "end"] => self.ground.edit(&mut |state| state.faults.clear()),
             ["clock", "back", span] => {
                 let span: Span = span.parse().unwrap();
                 self.sim.clock.set(span.before(self.sim.clock.now()));
             }
-            ["show"] => return self.sim.world.show().unwrap(),
+            ["show"] => return self.ground.state().to_string(),
             ["status"] => return self.status(),
             ["lint"] | ["findings"] => return self.findings(),
             ["release"] => {
@@ -290,12 +391,12 @@ impl Stage {
         }
     }
 
-    fn account(&self, mut change: impl FnMut(&mut Account)) {
-        self.sim.world.edit(|state| change(state.accounts.get_mut(PROD).unwrap())).unwrap();
+    fn account(&mut self, mut change: impl FnMut(&mut Account)) {
+        self.ground.edit(&mut |state| change(state.accounts.get_mut(PROD).unwrap()));
     }
 
-    fn host(&self, id: &str, mut change: impl FnMut(&mut Host)) {
-        self.account(|account| change(account.hosts.get_mut("us-east-1").unwrap().get_mut(id).unwrap()));
+    fn host(&mut self, id: &str, mut change: impl FnMut(&mut Host)) {
+        self.account(|account| change(account.hosts.get_mut(EAST).unwrap().get_mut(id).unwrap()));
     }
 
     /// The lines that the journal got since the last time: what was decided and what came of it.
@@ -304,14 +405,19 @@ impl Stage {
             return String::new();
         }
         let lines = self.sim.lines();
+        let of_interest = |record: &Record| {
+            !matches!(record, Record::Intend { .. } | Record::Sent { .. } | Record::Start { .. } | Record::Head { .. })
+        };
+        let mut news: Vec<&Line> = lines.iter().skip(self.told).filter(|line| of_interest(&line.record)).collect();
+        // Which of the calls of one moment is answered first is chance.
+        let fates = |line: &Line| match &line.record {
+            Record::Fate { binding, .. } => Some(binding.clone()),
+            _ => None,
+        };
+        let at_once = |a: &&Line, b: &&Line| a.at == b.at && fates(a).is_some() && fates(b).is_some();
+        news.chunk_by_mut(at_once).for_each(|lines| lines.sort_by_key(|line| fates(line)));
         let mut out = String::new();
-        for line in lines.iter().skip(self.told) {
-            if matches!(
-                line.record,
-                Record::Intend { .. } | Record::Sent { .. } | Record::Start { .. } | Record::Head { .. }
-            ) {
-                continue;
-            }
+        for line in news {
             let text = plain(&history_text(line));
             let _ = writeln!(out, "{} {}", line.at.strftime("%H:%M:%S"), text.split_once("Z ").unwrap().1);
         }
