@@ -310,7 +310,7 @@ impl<'a> Stage<'a> {
                 let span: Span = span.parse().unwrap();
                 self.sim.clock.set(span.before(self.sim.clock.now()));
             }
-            ["show"] => return self.ground.state().to_string(),
+            ["show"] => return self.show(),
             ["status"] => return self.status(),
             ["lint"] | ["findings"] => return self.findings(),
             ["release"] => {
@@ -455,6 +455,16 @@ impl<'a> Stage<'a> {
             self.said = said;
         }
         out
+    }
+
+    /// Who has what. Which of two administrators came first is chance: ours are shown in order, after those of others.
+    fn show(&self) -> String {
+        let mut state = self.ground.state();
+        let hosts = state.accounts.values_mut().flat_map(|account| account.hosts.values_mut());
+        for host in hosts.flat_map(|hosts| hosts.values_mut()) {
+            host.administrators.sort_by_key(|member| member.marker.as_ref().map(|_| member.user.clone()));
+        }
+        state.to_string()
     }
 
     fn status(&self) -> String {

@@ -42,7 +42,8 @@ fn scenarios_print_the_same_on_aws_and_cost_what_they_say() {
             // In a thread with its name, by which a panic tells which one it was.
             let name = scenario.path.file_name().unwrap().to_string_lossy().into_owned();
             let thread = thread::Builder::new().name(name).spawn(move || judge(&scenario)).unwrap();
-            wrong.lock().unwrap().extend(thread.join().expect("a scenario panicked"));
+            let found = thread.join().expect("a scenario panicked");
+            wrong.lock().unwrap().extend(found);
         }
     };
     thread::scope(|scope| (0..ABREAST).for_each(|_| drop(scope.spawn(work))));
