@@ -91,9 +91,15 @@ impl Wire {
         cloud.directory(&names.directory.windows.iter().map(|user| &*user.0).collect::<Vec<_>>());
         let (realm, center) = (Realm::of(&account), Center::of(&account, EAST));
         let prod = &names.accounts[PROD];
-        prod.users.keys().for_each(|name| drop(realm.user(name)));
-        prod.roles.keys().for_each(|name| drop(realm.role(name)));
-        prod.groups.keys().for_each(|name| drop(realm.group(name)));
+        for name in prod.users.keys() {
+            realm.user(name);
+        }
+        for name in prod.roles.keys() {
+            realm.role(name);
+        }
+        for name in prod.groups.keys() {
+            realm.group(name);
+        }
         let sets = prod.permission_sets.keys().map(|name| (name.clone(), center.permission_set(name))).collect();
         let users = names.directory.users.iter().map(|Caseless(name)| (center.user(name), format!("user:{name}")));
         let groups = names.directory.groups.iter().map(|name| (center.group(name), format!("group:{name}")));
@@ -224,8 +230,12 @@ impl Ground for Wire {
         let (was, is) = (&old.accounts[PROD], &new.accounts[PROD]);
         for (name, role) in &is.roles {
             let before = &was.roles[name].policies;
-            before.difference(&role.policies).for_each(|arn| drop(realm.detach("role", name, arn)));
-            role.policies.difference(before).for_each(|arn| drop(realm.attach("role", name, arn)));
+            for arn in before.difference(&role.policies) {
+                realm.detach("role", name, arn);
+            }
+            for arn in role.policies.difference(before) {
+                realm.attach("role", name, arn);
+            }
         }
         for (name, host) in &is.hosts[EAST] {
             self.host(name, host);
