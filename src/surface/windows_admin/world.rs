@@ -7,12 +7,12 @@ use super::{
 };
 
 impl Realm for WindowsAdmin {
-    /// Stopped hosts and those whose agent is silent too: they are owed the access when they are back.
+    /// Those whose agent is silent too: they are owed the access when it is back. One that is stopped joins when it runs.
     fn list(&self, state: &State, selector: &Selector) -> Result<Vec<Text>, Trouble> {
         let (account, region) = selector.scope.split_once('/').ok_or_else(|| broken(&selector.scope))?;
         let hosts = state.account(account)?.hosts.get(region);
         let matching = hosts.into_iter().flatten().filter(|(_, host)| {
-            host.state != Power::Terminated
+            host.state == Power::Running
                 && selector.tags.iter().all(|(key, any)| host.tags.get(key).is_some_and(|value| any.contains(value)))
         });
         Ok(matching.map(|(instance, _)| format!("{}/{instance}", selector.scope).into()).collect())
