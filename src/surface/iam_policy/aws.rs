@@ -51,7 +51,7 @@ fn missing((kind, name): &Principal) -> String {
         Kind::Role => "role",
         Kind::Group => "group",
     };
-    format!("NoSuchEntity: there is no IAM {kind} `{name}`")
+    format!("there is no IAM {kind} `{name}`")
 }
 
 impl Remote for IamPolicy {

@@ -1,7 +1,7 @@
 use super::{
     super::{
         model::{Binding, Seen, Selector, Step, Text, Trouble, TroubleKind},
-        world::{Agent, Caseless, Host, Marker, Member, Power, Realm, State, missing},
+        world::{Agent, Caseless, Host, Marker, Member, Power, Realm, State},
     },
     WindowsAdmin,
 };
@@ -37,7 +37,7 @@ impl Realm for WindowsAdmin {
     fn add(&self, state: &mut State, step: &Step) -> Result<(), Trouble> {
         let user = Caseless(step.binding.who().into());
         if !state.directory.windows.contains(&user) {
-            return Err(missing("domain user", &user.0, std::iter::empty()));
+            return Err(Trouble::new(TroubleKind::Gone, "the host's domain knows no such user"));
         }
         let marker = Marker { until: step.until, grants: step.holders.keys().cloned().collect() };
         let host = host_mut(state, step.binding.place())?;

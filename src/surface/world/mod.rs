@@ -222,8 +222,8 @@ impl State {
 pub(super) fn missing<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a Text>) -> Trouble {
     let twin = known.into_iter().find(|known| known.eq_ignore_ascii_case(name));
     let detail = match twin {
-        Some(twin) => format!("NoSuchEntity: there is no {what} `{name}`; it is spelled `{twin}`"),
-        None => format!("NoSuchEntity: there is no {what} `{name}`"),
+        Some(twin) => format!("there is no {what} `{name}`; it is spelled `{twin}`"),
+        None => format!("there is no {what} `{name}`"),
     };
     Trouble::new(TroubleKind::Gone, detail)
 }
