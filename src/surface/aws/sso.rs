@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use aws_sdk_identitystore::types::{AlternateIdentifier, UniqueAttribute};
 use aws_sdk_ssoadmin::types::{PrincipalType, StatusValues, TargetType};
 use aws_smithy_types::Document;
+use tokio::sync::Mutex;
 
 use super::{
     super::model::{Trouble, TroubleKind},
@@ -28,6 +30,8 @@ pub struct Directory {
     sets: HashMap<String, String>,
     /// Ids by `user:NAME` and `group:NAME`.
     principals: HashMap<String, String>,
+    /// Held by the one that lists the permission sets.
+    listing: Arc<Mutex<()>>,
 }
 
 /// Identity Center as the configuration places it.
@@ -89,6 +93,12 @@ impl Aws {
 
     /// The ARN of a permission set. AWS knows no way from a name to it: those that are new are described, once each.
     async fn set(&self, instance: &Instance, name: &str) -> Result<String, Fault> {
+        let listing = self.shared.directory.lock().await.listing.clone();
+        if let Some(arn) = self.shared.directory.lock().await.sets.get(name) {
+            return Ok(arn.clone());
+        }
+        // Whoever came meanwhile may find what the one before learned.
+        let _turn = listing.lock().await;
         if let Some(arn) = self.shared.directory.lock().await.sets.get(name) {
             return Ok(arn.clone());
         }
