@@ -70,6 +70,8 @@ impl Aws {
             return Err(Trouble::new(TroubleKind::Denied, detail).into());
         };
         let (account, region) = (place.account.to_string(), place.region.to_string());
+        // Whoever comes meanwhile finds what the first one learned.
+        let _turn = self.lane("Identity Center").await;
         if let Some(known) = &self.shared.directory.lock().await.instance
             && (&known.account, &known.region) == (&account, &region)
         {
