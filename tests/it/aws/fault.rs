@@ -16,6 +16,8 @@ pub struct Fault {
     pub action: &'static str,
     /// In this account only.
     pub account: Option<String>,
+    /// Only calls that speak of this.
+    pub about: Option<String>,
     pub how: How,
     /// How many calls it spoils. `None`: all, until it is cleared.
     pub times: Option<usize>,
@@ -24,7 +26,7 @@ pub struct Fault {
 impl Fault {
     /// Everywhere, and until it is cleared.
     pub fn of(action: &'static str, how: How) -> Self {
-        Self { action, account: None, how, times: None }
+        Self { action, account: None, about: None, how, times: None }
     }
 
     pub fn fits(&self, request: &Request) -> bool {
@@ -32,7 +34,8 @@ impl Fault {
             Some(begin) => request.action.starts_with(begin),
             None => request.action == self.action,
         };
-        action && self.account.as_ref().is_none_or(|account| *account == request.place())
+        let about = self.about.as_ref().is_none_or(|text| request.message.text().contains(text));
+        action && about && self.account.as_ref().is_none_or(|account| *account == request.place())
     }
 }
 

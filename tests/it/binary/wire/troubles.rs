@@ -203,3 +203,67 @@ fn a_host_that_says_nothing_is_not_believed() {
     stage.until(&daemon, "all are free", || there() == [false; 3]);
     daemon.stop();
 }
+
+#[test]
+fn a_refusal_after_a_lost_answer_is_no_refusal() {
+    let stage = Stage::new();
+    let daemon = stage.site.daemon();
+    // The first attempt is done and its answer lost; the SDK repeats it, and that one is refused.
+    for action in ["iam:AttachRolePolicy", "iam:AddUserToGroup", "sso:CreateAccountAssignment"] {
+        spoil(&stage, action, How::LostReply, 1);
+        stage.cloud.fault(Fault::of(action, How::Deny));
+    }
+    stage.merge("jdoe-checkout", "10s", &[policy("prod"), group("prod"), set("prod")]);
+    let there = || [stage.attached(&stage.prod), stage.member(&stage.prod), stage.assigned(&stage.prod)];
+    stage.until(&daemon, "it is there", || there() == [true; 3]);
+    stage.until(&daemon, "it is taken away", || there() == [false; 3]);
+    daemon.stop();
+}
+
+#[test]
+fn a_host_that_is_denied_holds_up_no_other_of_its_call() {
+    let stage = Stage::new();
+    let hosts: Vec<String> = (0..5).map(|_| stage.host(&stage.prod, EAST)).collect();
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST)]);
+    let there = || hosts.iter().map(|host| stage.admin(&stage.prod, EAST, host)).collect::<Vec<_>>();
+    stage.until(&daemon, "it is granted", || there() == [true; 5]);
+    // As where the right goes by a tag that this host has lost: AWS refuses the whole call.
+    stage.cloud.fault(Fault { about: Some(hosts[2].clone()), ..Fault::of("ssm:SendCommand", How::Deny) });
+    stage.site.withdraw("jdoe-checkout");
+    stage.until(&daemon, "the others are free", || there() == [false, false, true, false, false]);
+    stage.until(&daemon, "it is told", || daemon.log().contains("AccessDeniedException on ssm:SendCommand"));
+    stage.cloud.clear_faults();
+    stage.until(&daemon, "it is free too", || there() == [false; 5]);
+    daemon.stop();
+}
+
+#[test]
+fn many_principals_are_looked_at_at_once_and_one_by_one_where_that_is_denied() {
+    let stage = Stage::new();
+    let names: Vec<String> = (0..30).map(|number| format!("u{number:02}")).collect();
+    let realm = Realm::of(&stage.prod);
+    for name in &names {
+        realm.user(name);
+    }
+    let entry =
+        |name: &String| format!("iam-policy: {{ account: prod, user: {name}, policy: AmazonEC2ReadOnlyAccess }}");
+    let daemon = stage.site.daemon();
+    stage.merge("all-of-them", "8h", &names.iter().map(entry).collect::<Vec<_>>());
+    stage.until(&daemon, "it is granted", || stage.site.count("fate", "grant") == 30);
+    daemon.stop();
+    realm.detach("user", "u07", EC2);
+    stage.cloud.clear_calls();
+    let daemon = stage.site.daemon();
+    stage.until(&daemon, "the drift is told", || stage.site.count("drift", "") == 1);
+    let reads = ["iam:GetAccountSummary", "iam:GetAccountAuthorizationDetails", "iam:ListAttachedUserPolicies"];
+    assert_eq!(reads.map(|action| stage.cloud.count(action)), [1, 1, 0]);
+    daemon.stop();
+    realm.detach("user", "u08", EC2);
+    stage.cloud.fault(Fault::of("iam:GetAccountAuthorizationDetails", How::Deny));
+    stage.cloud.clear_calls();
+    let daemon = stage.site.daemon();
+    stage.until(&daemon, "the other is told", || stage.site.count("drift", "") == 2);
+    assert_eq!(reads.map(|action| stage.cloud.count(action)), [1, 1, 30]);
+    daemon.stop();
+}
