@@ -249,7 +249,7 @@ impl Cycle {
                     Ok(intake) => {
                         tracing::info!(head = %intake.head, files = intake.files.len(), findings = intake.findings.len(), "revision read");
                         self.intake = Some(intake);
-                        // Hosts may have joined: a new revision asks the selectors again.
+                        // Hosts may have joined: a new revision asks the selectors again, those under way too.
                         self.asking.clear();
                     }
                     Err(error) => self.cannot(error),
@@ -265,7 +265,7 @@ impl Cycle {
                             *at = self.here(*at);
                         }
                         Reading::Answer { selector, .. } => {
-                            self.asking.insert(selector.clone(), Some(now));
+                            self.asking.entry(selector.clone()).and_modify(|asked| *asked = Some(now));
                         }
                     }
                     self.survey.take(reading, now);
