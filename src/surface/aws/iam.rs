@@ -179,6 +179,27 @@ impl Aws {
     /// An ARN of AWS's own policies as the account's partition has it. A binding always says `arn:aws:`.
     pub fn arn(&self, account: &str, arn: &str) -> Result<String, Fault> {
         let Partition { name, .. } = Partition::of(&self.account(account)?);
-        Ok(arn.replacen("arn:aws:iam::aws:", &format!("arn:{name}:iam::aws:"), 1))
+        Ok(localised(arn, name))
+    }
+}
+
+fn localised(arn: &str, partition: &str) -> String {
+    match arn.strip_prefix("arn:aws:iam::aws:") {
+        Some(rest) => format!("arn:{partition}:iam::aws:{rest}"),
+        None => arn.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_awss_own_policies_take_the_partition_of_the_account() {
+        let own = "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess";
+        assert_eq!(localised(own, "aws-cn"), "arn:aws-cn:iam::aws:policy/job-function/ViewOnlyAccess");
+        assert_eq!(localised(own, "aws"), own);
+        let theirs = "arn:aws-us-gov:iam::123456789012:policy/Ops";
+        assert_eq!(localised(theirs, "aws-us-gov"), theirs);
     }
 }

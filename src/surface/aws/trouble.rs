@@ -172,3 +172,38 @@ fn clean(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
     text.trim().trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_told_by_consequence() {
+        for (code, expected) in [
+            ("AccessDenied", TroubleKind::Denied),
+            ("UnauthorizedOperation", TroubleKind::Denied),
+            ("LimitExceeded", TroubleKind::Denied),
+            ("ExpiredTokenException", TroubleKind::Denied),
+            ("Throttling", TroubleKind::Throttled),
+            ("ThrottlingException", TroubleKind::Throttled),
+            ("RequestLimitExceeded", TroubleKind::Throttled),
+            ("ConflictException", TroubleKind::Throttled),
+            ("NoSuchEntity", TroubleKind::Gone),
+            ("InvalidInstanceId", TroubleKind::Gone),
+            ("ResourceNotFoundException", TroubleKind::Gone),
+            ("InternalFailure", TroubleKind::Unreachable),
+            ("ServiceUnavailable", TroubleKind::Unreachable),
+            ("", TroubleKind::Unreachable),
+            ("ValidationException", TroubleKind::Broken),
+            ("SomethingNew", TroubleKind::Broken),
+        ] {
+            assert_eq!(kind(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_aws_says_is_one_line_of_bounded_length() {
+        assert_eq!(clean("User: a\nis not\u{7} authorized."), "User: a is not  authorized");
+        assert_eq!(clean(&"x".repeat(5_000)).len(), LONGEST);
+    }
+}

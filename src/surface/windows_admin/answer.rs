@@ -107,3 +107,63 @@ impl Listing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn listing(members: Value, marks: Value) -> Listing {
+        Listing::read(&json!({ "result": "done", "members": members, "marks": marks })).unwrap()
+    }
+
+    #[test]
+    fn a_marker_counts_only_with_its_member_and_a_member_without_one_is_not_ours() {
+        let until: Timestamp = "2026-11-21T02:00:00Z".parse().unwrap();
+        let mark = json!([{ "sid": "S-1", "user": r"corp\jdoe", "until": "2026-11-21T02:00:00Z", "grants": "a" }]);
+        let jdoe = json!([{ "sid": "S-1", "name": r"CORP\JDoe" }, { "sid": "S-9", "name": null }]);
+        assert_eq!(listing(jdoe.clone(), mark.clone()).seen(r"corp\jdoe"), Seen::Present { ours: Some(until) });
+        assert_eq!(listing(jdoe.clone(), json!([])).seen(r"corp\jdoe"), Seen::Present { ours: None });
+        assert_eq!(listing(json!([]), mark.clone()).seen(r"corp\jdoe"), Seen::Absent, "somebody took it away");
+        // The account was deleted: a bare SID is left, and the marker knows whose it is.
+        let orphan = json!([{ "sid": "S-1", "name": null }]);
+        assert_eq!(listing(orphan, mark.clone()).seen(r"corp\jdoe"), Seen::Present { ours: Some(until) });
+        // Made anew under the same name: another SID, which is not ours.
+        let anew = json!([{ "sid": "S-2", "name": r"CORP\jdoe" }]);
+        assert_eq!(listing(anew, mark).seen(r"corp\jdoe"), Seen::Present { ours: None });
+        assert_eq!(listing(jdoe, json!([])).seen(r"corp\maria"), Seen::Absent);
+    }
+
+    #[test]
+    fn an_answer_without_its_parts_is_not_believed() {
+        for answer in [
+            json!({}),
+            json!({ "result": "done" }),
+            json!({ "result": "done", "members": [] }),
+            json!({ "result": "done", "members": {}, "marks": [] }),
+            json!({ "result": "failed", "detail": "no" }),
+        ] {
+            assert_eq!(Listing::read(&answer).unwrap_err().kind, TroubleKind::Broken, "{answer}");
+        }
+        let bad = listing(json!([{ "name": r"CORP\x" }]), json!([{ "sid": "S-1", "user": "x", "until": "soon" }]));
+        assert!(bad.members.is_empty() && bad.marks.is_empty());
+    }
+
+    #[test]
+    fn results_are_fates() {
+        let fate = |result: &str| Told::Answer(json!({ "result": result, "detail": "why" })).fate();
+        assert_eq!((fate("done"), fate("standing")), (Fate::Done, Fate::Standing));
+        for (result, kind) in [
+            ("late", TroubleKind::Unreachable),
+            ("no-such-user", TroubleKind::Gone),
+            ("domain-controller", TroubleKind::Denied),
+        ] {
+            assert!(matches!(fate(result), Fate::Failed(trouble) if trouble.kind == kind), "{result}");
+        }
+        // Nobody knows what a script did that broke off, or that says what we do not know.
+        for result in ["failed", "Done", ""] {
+            assert!(matches!(fate(result), Fate::Unknown(_)), "{result}");
+        }
+    }
+}

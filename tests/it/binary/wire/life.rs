@@ -188,3 +188,31 @@ fn a_sweep_finds_what_somebody_took_away_by_hand() {
     assert!(!stage.attached(&stage.prod), "what somebody took away is not given back unasked");
     daemon.stop();
 }
+
+#[test]
+fn no_secret_is_in_a_log_however_much_of_it_is_asked_for() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    let (key, external) = ("canary-of-the-secret-key", "canary-of-the-external-id");
+    let file = stage.site.path("external-id");
+    std::fs::write(&file, external).unwrap();
+    let text = std::fs::read_to_string(stage.site.path("grantd.yaml")).unwrap();
+    let role = format!("role: \"arn:aws:iam::{}:role/grantd\"", stage.prod);
+    let text = text.replace(&role, &format!("{role}, external_id: {}", file.display()));
+    stage.site.replace("grantd.yaml", &text);
+    let daemon = stage.site.daemon_with(|command| {
+        command.env("GRANTD_LOG", "trace").env("AWS_SECRET_ACCESS_KEY", key);
+    });
+    stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST), policy("prod"), set("prod")]);
+    stage.until(&daemon, "it is granted", || stage.admin(&stage.prod, EAST, &host) && stage.attached(&stage.prod));
+    let asked =
+        stage.cloud.calls().into_iter().find(|call| call.action == "sts:AssumeRole" && call.account == stage.prod);
+    assert!(asked.unwrap().body.contains(external), "the external id goes to AWS");
+    let log = daemon.stop();
+    assert!(log.contains("DEBUG") && log.contains("iam:AttachRolePolicy"), "it says much:\n{log}");
+    let history = stage.site.fine(&["history", "--format", "json"]).out;
+    for secret in [key, external, "security-token", "SecurityToken", "SessionToken", "Credential="] {
+        assert!(!log.to_lowercase().contains(&secret.to_lowercase()), "{secret} is in the log");
+        assert!(!history.contains(secret), "{secret} is in the journal");
+    }
+}
