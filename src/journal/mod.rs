@@ -1,6 +1,6 @@
 //! The journal's backends and the chain that they share. `docs/journal.md` has the format.
 //!
-//! [`FileJournal`] writes a folder of segments; [`read`], [`scan`] and [`verify`] read one beside a running writer.
+//! [`FileJournal`] writes a folder of segments; [`read()`], [`scan`] and [`verify`] read one beside a running writer.
 
 mod chain;
 mod disk;

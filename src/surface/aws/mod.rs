@@ -1,4 +1,17 @@
 //! AWS itself: one daemon, many accounts and regions. Sessions, budgets, and what every call has in common.
+//!
+//! Each call goes through [`Aws::call`]: with the account's session, within the budget of its API, in time or not at all, and
+//! with an error that says what follows from it. Whether a write was refused or may have landed is the difference that
+//! matters: see [`Fault`].
+//!
+//! | file | does |
+//! |---|---|
+//! | `session` | credentials account by account, clients, partitions |
+//! | `budget` | how many calls a second each API gets |
+//! | `trouble` | errors by consequence |
+//! | `adapter` | what surfaces have in common whose access is one record: look, act, read back |
+//! | `iam`, `sso`, `ssm`, `documents` | the services, as the surfaces need them |
+//! | `check` | what `grantd doctor` asks |
 
 mod adapter;
 mod budget;
@@ -180,11 +193,11 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let first = self.attempt(call, &send).await;
-        match first {
-            Err(fault) if fault.expired() => {
+        match self.attempt(call, &send).await {
+            Err(first) if first.expired() => {
                 self.forget(call.account).await;
-                self.attempt(call, &send).await
+                let again = self.attempt(call, &send).await;
+                again.map_err(|fault| Fault { refused: fault.refused && first.refused, ..fault })
             }
             answer => answer,
         }
@@ -197,7 +210,8 @@ impl Aws {
         R: std::fmt::Debug + 'static,
     {
         let Call { account, region, action, urgent, by } = call;
-        let session = self.session(account).await?;
+        // Without a session nothing goes out.
+        let session = self.session(account).await.map_err(|fault| Fault { refused: true, ..fault })?;
         let region = if region.is_empty() { session.partition().home() } else { region };
         let api: Api = format!("{account}/{region}/{action}").into();
         self.shared.budget.take(&api, urgent).await;
