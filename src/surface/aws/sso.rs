@@ -70,12 +70,13 @@ impl Aws {
             return Err(Trouble::new(TroubleKind::Denied, detail).into());
         };
         let (account, region) = (place.account.to_string(), place.region.to_string());
+        if let Some(known) = self.known(&account, &region).await {
+            return Ok(known);
+        }
         // Whoever comes meanwhile finds what the first one learned.
         let _turn = self.lane("Identity Center").await;
-        if let Some(known) = &self.shared.directory.lock().await.instance
-            && (&known.account, &known.region) == (&account, &region)
-        {
-            return Ok(known.clone());
+        if let Some(known) = self.known(&account, &region).await {
+            return Ok(known);
         }
         let call = Call::new(&account, &region, "sso:ListInstances");
         let answer = self.call(call, |session, region| session.at(region).sso.list_instances().send()).await?;
@@ -91,6 +92,11 @@ impl Aws {
         // What names stood for in another one says nothing here.
         *self.shared.directory.lock().await = Directory { instance: Some(instance.clone()), ..Directory::default() };
         Ok(instance)
+    }
+
+    async fn known(&self, account: &str, region: &str) -> Option<Instance> {
+        let known = self.shared.directory.lock().await.instance.clone()?;
+        (known.account == account && known.region == region).then_some(known)
     }
 
     /// The ARN of a permission set. AWS knows no way from a name to it: those that are new are described, once each.

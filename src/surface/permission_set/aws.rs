@@ -54,14 +54,22 @@ impl Remote for PermissionSet {
 
     async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
-        aws.assign(&one, told).await
+        let answer = aws.assign(&one, told).await;
+        // Somebody deleted it and made it anew under the same name: the next attempt finds the new one.
+        if answer.as_ref().is_err_and(Fault::missing) {
+            aws.forget_names().await;
+        }
+        answer
     }
 
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
         match aws.unassign(&one, told).await {
             // It was not there, or an answer before was lost: the look after it tells.
-            Err(fault) if fault.missing() => Ok(()),
+            Err(fault) if fault.missing() => {
+                aws.forget_names().await;
+                Ok(())
+            }
             answer => answer,
         }
     }
