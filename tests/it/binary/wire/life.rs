@@ -216,3 +216,31 @@ fn no_secret_is_in_a_log_however_much_of_it_is_asked_for() {
         assert!(!history.contains(secret), "{secret} is in the journal");
     }
 }
+
+#[test]
+fn plan_reads_and_apply_does_one_cycle() {
+    let stage = Stage::new();
+    let host = stage.host(&stage.prod, EAST);
+    stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST), policy("prod"), group("prod"), set("prod")]);
+    let planned = stage.site.run(&["plan"]);
+    assert_eq!(planned.code, 2, "{planned}");
+    assert!(planned.out.contains("OpsOnCall") && planned.out.contains(&host), "{planned}");
+    let writes = |call: &crate::aws::Call| {
+        let verb = call.action.split_once(':').unwrap().1;
+        let runs = verb == "SendCommand" && !call.body.contains("ListLocalAdmins");
+        runs || ["Attach", "Add", "Create", "Detach", "Remove", "Delete", "Put", "Update"]
+            .iter()
+            .any(|begin| verb.starts_with(begin))
+    };
+    assert_eq!(stage.cloud.calls().into_iter().find(writes), None);
+    let there = || {
+        let id = &stage.prod;
+        [stage.admin(id, EAST, &host), stage.attached(id), stage.member(id), stage.assigned(id)]
+    };
+    assert_eq!(there(), [false; 4]);
+    let digest = stage.site.json(&["plan"])["digest"].as_str().unwrap().to_owned();
+    let applied = stage.site.fine(&["apply", "--digest", &digest]);
+    assert_eq!(there(), [true; 4], "{applied}");
+    let planned = stage.site.run(&["plan"]);
+    assert_eq!(planned.code, 0, "{planned}");
+}
