@@ -6,7 +6,7 @@ use crate::{
     cli::{Doctor, Format},
     config,
     decide::render::{checks_json, checks_text},
-    model::{Check, JournalError, Source, Trouble, TroubleKind},
+    model::{Account, Check, JournalError, Source, Text, Trouble, TroubleKind},
     source::GitSource,
     surface::Cloud,
 };
@@ -40,6 +40,15 @@ async fn look(setup: &Setup) -> Vec<Check> {
         all.push(here("accounts", Err("there are none: name those that grants may act in under `accounts`".into())));
     }
     all.extend(setup.cloud.check(setup.config.accounts.values()).await);
+    // By the names that the configuration gives.
+    for check in &mut all {
+        let named = |(_, account): &(&Text, &Account)| check.place.starts_with(&*account.id);
+        if let Some((name, _)) = setup.config.accounts.iter().find(named) {
+            check.place = format!("{name} {}", check.place).into();
+        }
+    }
+    // The clock came with AWS's answers.
+    all.sort_by_key(|check| &*check.place != "here");
     all
 }
 
@@ -87,7 +96,7 @@ fn journal(setup: &Setup) -> Result<(), String> {
 
 impl Cloud {
     /// What the accounts lack.
-    async fn check<'a>(&self, accounts: impl Iterator<Item = &'a crate::model::Account>) -> Vec<Check> {
+    async fn check<'a>(&self, accounts: impl Iterator<Item = &'a Account>) -> Vec<Check> {
         match self {
             Self::World(_) => {
                 drop(accounts);

@@ -10,16 +10,17 @@ fn a_deployment_that_is_whole_is_fine_and_nothing_is_changed() {
     let stage = Stage::new();
     let done = stage.site.fine(&["doctor"]);
     assert!(done.out.ends_with("all fine\n"), "{done}");
-    for account in [&stage.prod, &stage.dev] {
-        assert!(
-            done.out.contains(&format!("ok  {account}: credentials: arn:aws:iam::{account}:role/grantd, ")),
-            "{done}"
-        );
+    for (name, account) in [("prod", &stage.prod), ("dev", &stage.dev)] {
+        let said = format!("ok  {name} {account}\n    credentials: arn:aws:iam::{account}:role/grantd\n    iam: Get");
+        assert!(done.out.contains(&said), "{done}");
     }
     for action in
         ["iam:AttachRolePolicy", "iam:GetAccountAuthorizationDetails", "ssm:SendCommand", "sso:CreateAccountAssignment"]
     {
-        assert!(done.out.contains(action) && stage.cloud.count(action) > 0, "{action}: {done}");
+        assert!(
+            done.out.contains(action.split_once(':').unwrap().1) && stage.cloud.count(action) > 0,
+            "{action}: {done}"
+        );
     }
     let names =
         |call: &crate::aws::Call| call.body.contains("grantd-doctor-") || call.body.contains("i-00000000000000000");
@@ -49,8 +50,10 @@ fn what_is_missing_is_told_with_what_to_do() {
     assert_eq!(done.code, 1, "{done}");
     let (prod, dev) = (&stage.prod, &stage.dev);
     for said in [
-        format!("!!  {dev}: credentials: arn:aws:iam::{dev}:role/grantd: AccessDenied on sts:AssumeRole in {dev}"),
-        format!("!!  {prod}: iam:AttachUserPolicy: AccessDenied on iam:AttachUserPolicy in {prod}"),
+        format!(
+            "!!  dev {dev}: credentials: arn:aws:iam::{dev}:role/grantd\n    AccessDenied on sts:AssumeRole in {dev}"
+        ),
+        format!("!!  prod {prod}: iam:AttachUserPolicy\n    AccessDenied on iam:AttachUserPolicy in {prod}"),
         format!("the role arn:aws:iam::{prod}:role/grantd lacks the permission: allow it iam:AttachUserPolicy"),
     ] {
         assert!(done.out.contains(&said), "{said}: {done}");
