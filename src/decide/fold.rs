@@ -7,7 +7,7 @@ use litemap::LiteMap;
 
 use crate::model::{
     Ask, AskId, Attempt, Binding, Cause, Fate, Freeze, GrantId, Holders, Landed, Ledger, Line, Origin, Over, Owned,
-    Pending, Record, Span, Stamp, State, Terms, Trouble, Verb,
+    Pending, Record, Span, Stamp, State, Terms, Trouble, TroubleKind, Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
@@ -263,6 +263,12 @@ fn settle(
                     owned.revoked = false;
                 }
             }
+        }
+        // The place says that it is not ours, and we confirmed that it is: whoever has the access may have removed our marker
+        // himself. It stays owed until it is gone.
+        Fate::Standing if verb != Verb::Grant && owned.landed == Landed::Yes && !owned.revoked => {
+            let detail = "it is there without our marker, though it was ours: look who removed the marker, and take the access away by hand";
+            owned.attempt = Some(again(owned.attempt.as_deref(), knew, &Trouble::new(TroubleKind::Broken, detail)));
         }
         Fate::Standing => {
             ledger.owned.remove(binding);

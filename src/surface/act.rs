@@ -30,6 +30,11 @@ pub fn act(step: &Step, seen: &Seen, marks: bool) -> Act {
         (_, Seen::Present { ours: None }) if marks => Act::Settled(Fate::Standing),
         // Without markers only the look that the caller had before tells whose it is.
         (Verb::Grant, Seen::Present { .. }) if !marks && step.before != Seen::Absent => Act::Settled(Fate::Standing),
+        // Somebody took it away: whether it is given back is for the plan to say, once it has seen that.
+        (Verb::Renew, Seen::Absent) if !marks => Act::Settled(Fate::Failed(Trouble::new(
+            TroubleKind::Gone,
+            "it is not there any more, and a new end gives nothing back",
+        ))),
         (Verb::Grant | Verb::Renew, _) => Act::Add,
         (Verb::Revoke, Seen::Present { .. }) => Act::Remove,
         (Verb::Revoke, Seen::Unread | Seen::Absent) => Act::Settled(Fate::Done),

@@ -87,7 +87,11 @@ impl<R: Remote> Adapter<R> {
         };
         match (act(step, &seen, false), &seen) {
             (Act::Settled(fate), _) => fate,
-            (Act::Add, Seen::Present { .. }) => Fate::Done,
+            (Act::Add, Seen::Present { .. }) if step.verb == Verb::Renew => Fate::Done,
+            // Not by us, or by an earlier call of ours: the next plan looks, and knows which.
+            (Act::Add, Seen::Present { .. }) => {
+                Fate::Failed(Trouble::new(TroubleKind::Broken, "it appeared while this waited for its turn"))
+            }
             (Act::Add, _) => {
                 let done = R::add(&self.aws, &step.binding, told).await;
                 self.prove(step, done, |seen| matches!(seen, Seen::Present { .. })).await

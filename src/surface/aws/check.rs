@@ -127,7 +127,8 @@ impl Aws {
             let command = Command::of(account, region, name, &content);
             let pinned = self.pinned(&command).await;
             let there = pinned.is_ok();
-            note(&format!("document {name}"), pinned.map(|_| ()));
+            let found = pinned.map(|_| ()).map_err(|fault| fault.trouble);
+            all.push(Check { place: Text::from(&*place), what: format!("document {name}").as_str().into(), found });
             if there {
                 // No command goes to a host that is not there.
                 let answer = self.call(call("ssm:SendCommand"), |session, region| {
@@ -135,7 +136,8 @@ impl Aws {
                     let call = call.instance_ids(INSTANCE).comment("grantd doctor");
                     call.set_parameters(Some(document.example())).send()
                 });
-                note(&format!("ssm:SendCommand of {name}"), answer.await.map(|_| ()));
+                let what = format!("ssm:SendCommand of {name}");
+                all.push(permission(&place, &what, answer.await.map(|_| ())));
             }
         }
     }
@@ -143,7 +145,7 @@ impl Aws {
     async fn check_center(&self, account: &str, region: &str, all: &mut Vec<Check>) {
         let place = format!("{account}/{region}");
         let mut note = |what: &str, answer: Result<(), Fault>| all.push(permission(&place, what, answer));
-        let instance = match self.instance().await {
+        let instance = match self.instance(false).await {
             Ok(instance) => instance,
             Err(fault) => {
                 let found = Err(fault.trouble);
@@ -226,10 +228,20 @@ impl Aws {
     }
 }
 
-/// A refusal for another reason than permission is what such a call is to come to.
+/// What AWS says of names that nobody has, once it has found that we may ask.
+const NOBODY: [&str; 6] = [
+    "NoSuchEntity",
+    "NoSuchEntityException",
+    "ResourceNotFoundException",
+    "InvalidInstanceId",
+    "InvalidCommandId",
+    "InvocationDoesNotExist",
+];
+
+/// Another answer proves nothing, and is told.
 fn permission(place: &str, what: &str, answer: Result<(), Fault>) -> Check {
     let found = match answer {
-        Err(fault) if matches!(fault.trouble.kind, TroubleKind::Gone | TroubleKind::Broken) => Ok(()),
+        Err(fault) if NOBODY.contains(&fault.code.as_str()) => Ok(()),
         Err(fault) => Err(fault.trouble),
         Ok(()) => Ok(()),
     };

@@ -6,7 +6,7 @@ use aws_sdk_iam::types::{EntityType, SummaryKeyType};
 
 use super::{
     super::model::{Trouble, TroubleKind},
-    Aws, Call, Fault, Partition,
+    Aws, Call, Fault, Partition, more,
 };
 
 /// Up to how many principals are asked one by one without a thought.
@@ -83,7 +83,7 @@ impl Aws {
                 }
             };
             all.extend(policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn));
-            marker = next;
+            marker = more(next, marker.as_deref());
             if marker.is_none() {
                 return Ok(all);
             }
@@ -131,7 +131,7 @@ impl Aws {
                 let Some(name) = group.group_name else { continue };
                 all.attached.insert((Kind::Group, name), arns(group.attached_managed_policies));
             }
-            marker = page.marker;
+            marker = more(page.marker, marker.as_deref());
             if marker.is_none() {
                 return Ok(all);
             }
@@ -150,7 +150,7 @@ impl Aws {
             });
             let page = page.await?;
             all.extend(page.users.into_iter().map(|user| user.user_name));
-            marker = page.marker;
+            marker = more(page.marker, marker.as_deref());
             if marker.is_none() {
                 return Ok(all);
             }
@@ -169,7 +169,7 @@ impl Aws {
             });
             let page = page.await?;
             all.extend(page.groups.into_iter().map(|group| group.group_name));
-            marker = page.marker;
+            marker = more(page.marker, marker.as_deref());
             if marker.is_none() {
                 return Ok(all);
             }

@@ -193,25 +193,34 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        match self.attempt(call, &send).await {
+        // Without a session nothing goes out.
+        let unsent = |fault: Fault| Fault { refused: true, ..fault };
+        let session = self.session(call.account).await.map_err(unsent)?;
+        match self.attempt(call, &session, &send).await {
             Err(first) if first.expired() => {
-                self.forget(call.account).await;
-                let again = self.attempt(call, &send).await;
+                self.forget(call.account, &session).await;
+                let again = match self.session(call.account).await.map_err(unsent) {
+                    Ok(session) => self.attempt(call, &session, &send).await,
+                    Err(fault) => Err(fault),
+                };
                 again.map_err(|fault| Fault { refused: fault.refused && first.refused, ..fault })
             }
             answer => answer,
         }
     }
 
-    async fn attempt<T, E, R, F>(&self, call: Call<'_>, send: &impl Fn(&Session, &str) -> F) -> Result<T, Fault>
+    async fn attempt<T, E, R, F>(
+        &self,
+        call: Call<'_>,
+        session: &Session,
+        send: &impl Fn(&Session, &str) -> F,
+    ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, SdkError<E, R>>>,
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
         let Call { account, region, action, urgent, by } = call;
-        // Without a session nothing goes out.
-        let session = self.session(account).await.map_err(|fault| Fault { refused: true, ..fault })?;
         let region = if region.is_empty() { session.partition().home() } else { region };
         let api: Api = format!("{account}/{region}/{action}").into();
         self.shared.budget.take(&api, urgent).await;
@@ -225,7 +234,7 @@ impl Aws {
         }
         tracing::debug!(%api, "call");
         let sent = async {
-            let answer = send(&session, region).await;
+            let answer = send(session, region).await;
             (answer, DOUBT.with(Cell::get))
         };
         let (answer, doubt) = DOUBT.scope(Cell::new(false), sent).await;
@@ -245,6 +254,12 @@ impl Aws {
         let mut gates = self.shared.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates.entry((account.into(), region.into())).or_insert_with(|| Arc::new(Semaphore::new(ABREAST))).clone()
     }
+}
+
+/// Where the next page begins, if there is one. Some services end with an empty token, and one that repeats itself would
+/// never end.
+pub fn more(token: Option<String>, before: Option<&str>) -> Option<String> {
+    token.filter(|token| !token.is_empty() && Some(token.as_str()) != before)
 }
 
 /// How long to wait before each look again at something that AWS shows late, and how often at most.

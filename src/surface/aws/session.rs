@@ -164,9 +164,13 @@ impl Aws {
     }
 
     /// Drops an account's session: the next call makes a new one.
-    pub(super) async fn forget(&self, account: &str) {
-        if let Some(slot) = self.shared.sessions.lock().await.get(account) {
-            *slot.lock().await = None;
+    pub(super) async fn forget(&self, account: &str, over: &Session) {
+        let slot = self.shared.sessions.lock().await.get(account).cloned();
+        let Some(slot) = slot else { return };
+        let mut slot = slot.lock().await;
+        // Somebody may have made a new one already.
+        if slot.as_ref().is_some_and(|session| Arc::ptr_eq(&session.shared, &over.shared)) {
+            *slot = None;
         }
     }
 
@@ -310,8 +314,14 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let status = context.response().map(|response| response.status().as_u16());
-        if status.is_none_or(|status| status >= 500) {
+        let status = context.response().map_or(u16::MAX, |response| response.status().as_u16());
+        let answered = match context.output_or_error() {
+            Some(Ok(_)) => true,
+            // AWS's own word. A status without its body is none.
+            Some(Err(error)) => error.is_operation_error() && status < 500,
+            None => false,
+        };
+        if !answered {
             // Outside of a call of ours there is nobody to tell.
             let _ = DOUBT.try_with(|doubt| doubt.set(true));
         }

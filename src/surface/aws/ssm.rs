@@ -15,6 +15,7 @@ use super::{
     super::model::{Trouble, TroubleKind},
     Aws, Call, Fault,
     documents::Pinned,
+    more,
 };
 
 /// The most hosts that SendCommand takes, and that one page of answers holds.
@@ -30,6 +31,8 @@ const LONGEST: Duration = Duration::from_secs(3);
 const CUT: usize = 2_500;
 /// The longest comment that a command takes, characters.
 const COMMENT: usize = 100;
+
+const UNMANAGED: &str = "SSM does not manage the host: is its agent running, with a role that lets it?";
 
 /// One command.
 #[derive(Debug, Clone)]
@@ -118,6 +121,10 @@ impl Aws {
                     waiting.push((one.to_vec(), sorted));
                     waiting.push((other.to_vec(), sorted));
                 }
+                Err(fault) if fault.code == "InvalidInstanceId" => {
+                    let trouble = Trouble::new(TroubleKind::Unreachable, UNMANAGED);
+                    hosts.iter().for_each(|host| heard(host, Err(Fault { trouble: trouble.clone(), ..fault.clone() })));
+                }
                 Err(fault) => {
                     if fault.missing() || fault.code.starts_with("InvalidDocument") {
                         self.unpin(command).await;
@@ -192,7 +199,7 @@ impl Aws {
             });
             let page = page.await?;
             all.extend(page.command_invocations.unwrap_or_default());
-            next = page.next_token;
+            next = more(page.next_token, next.as_deref());
             if next.is_none() {
                 return Ok(all);
             }
@@ -248,35 +255,43 @@ impl Aws {
         })
     }
 
-    /// Which of these hosts have an agent that answers, and what to say of the others. If even that cannot be told, all may.
+    /// Of these hosts, those that may be told, and what to say of those whose agent is known not to answer. If that cannot
+    /// be told to the last page, all may.
     async fn silent(&self, command: &Command<'_>, hosts: &[String]) -> (Vec<String>, Vec<(String, Fault)>) {
+        let all = || (hosts.to_vec(), Vec::new());
         let filter = InstanceInformationStringFilter::builder().key("InstanceIds");
-        let Ok(filter) = filter.set_values(Some(hosts.to_vec())).build() else { return (hosts.to_vec(), Vec::new()) };
-        let answer = self.call(command.call("ssm:DescribeInstanceInformation"), |session, region| {
-            session.at(region).ssm.describe_instance_information().filters(filter.clone()).max_results(50).send()
-        });
-        let Ok(answer) = answer.await else { return (hosts.to_vec(), Vec::new()) };
-        let known: BTreeMap<String, _> = answer
-            .instance_information_list
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|one| Some((one.instance_id.clone()?, one)))
-            .collect();
-        let mut silent = Vec::new();
+        let Ok(filter) = filter.set_values(Some(hosts.to_vec())).build() else { return all() };
+        let mut known = BTreeMap::new();
+        let mut next: Option<String> = None;
+        loop {
+            let answer = self.call(command.call("ssm:DescribeInstanceInformation"), |session, region| {
+                let call = session.at(region).ssm.describe_instance_information();
+                call.filters(filter.clone()).max_results(50).set_next_token(next.clone()).send()
+            });
+            let Ok(page) = answer.await else { return all() };
+            known.extend(page.instance_information_list.unwrap_or_default().into_iter().filter_map(|one| {
+                let online = one.ping_status == Some(PingStatus::Online);
+                Some((one.instance_id?, (online, one.last_ping_date_time)))
+            }));
+            next = more(page.next_token, next.as_deref());
+            if next.is_none() {
+                break;
+            }
+        }
         let mut online = Vec::new();
+        let mut silent = Vec::new();
         for host in hosts {
-            let why = match known.get(host).map(|one| (one.ping_status.as_ref(), one.last_ping_date_time)) {
-                Some((Some(PingStatus::Online), _)) => {
+            let why = match known.get(host) {
+                Some((true, _)) => {
                     online.push(host.clone());
                     continue;
                 }
-                Some((_, Some(last))) => format!("the SSM agent does not answer (last at {last})"),
-                Some((_, None)) => "the SSM agent does not answer".to_owned(),
-                None => "SSM does not manage the host: is its agent running, with a role that lets it?".to_owned(),
+                Some((false, Some(last))) => format!("the SSM agent does not answer (last at {last})"),
+                Some((false, None)) => "the SSM agent does not answer".to_owned(),
+                None => UNMANAGED.to_owned(),
             };
-            let fault =
-                Fault { code: "InvalidInstanceId".to_owned(), ..Trouble::new(TroubleKind::Unreachable, why).into() };
-            silent.push((host.clone(), fault));
+            let trouble = Trouble::new(TroubleKind::Unreachable, why);
+            silent.push((host.clone(), Fault { code: "InvalidInstanceId".to_owned(), ..trouble.into() }));
         }
         (online, silent)
     }

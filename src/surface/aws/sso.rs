@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::{
     super::model::{Trouble, TroubleKind},
-    Aws, Call, Fault, Told,
+    Aws, Call, Fault, Told, more,
 };
 
 /// How long Identity Center may take for one assignment.
@@ -61,7 +61,7 @@ pub struct Assignment {
 }
 
 impl Aws {
-    pub(super) async fn instance(&self) -> Result<Instance, Fault> {
+    pub(super) async fn instance(&self, urgent: bool) -> Result<Instance, Fault> {
         let settings = self.settings();
         let Some(place) = &settings.permission_set else {
             let detail = "the configuration does not say where Identity Center is: write \
@@ -78,7 +78,7 @@ impl Aws {
         if let Some(known) = self.known(&account, &region).await {
             return Ok(known);
         }
-        let call = Call::new(&account, &region, "sso:ListInstances");
+        let call = Call::new(&account, &region, "sso:ListInstances").urgent(urgent);
         let answer = self.call(call, |session, region| session.at(region).sso.list_instances().send()).await?;
         let found = answer.instances().iter().find_map(|one| Some((one.instance_arn()?, one.identity_store_id()?)));
         let (arn, store) = found.ok_or_else(|| {
@@ -100,7 +100,7 @@ impl Aws {
     }
 
     /// The ARN of a permission set. AWS knows no way from a name to it: those that are new are described, once each.
-    async fn set(&self, instance: &Instance, name: &str) -> Result<String, Fault> {
+    async fn set(&self, instance: &Instance, name: &str, urgent: bool) -> Result<String, Fault> {
         let listing = self.shared.directory.lock().await.listing.clone();
         if let Some(arn) = self.shared.directory.lock().await.sets.get(name) {
             return Ok(arn.clone());
@@ -113,7 +113,7 @@ impl Aws {
         let mut next: Option<String> = None;
         let mut unknown = None;
         loop {
-            let call = instance.call("sso:ListPermissionSets", false);
+            let call = instance.call("sso:ListPermissionSets", urgent);
             let page = self.call(call, |session, region| {
                 let call = session.at(region).sso.list_permission_sets();
                 call.instance_arn(&instance.arn).max_results(100).set_next_token(next.clone()).send()
@@ -124,7 +124,7 @@ impl Aws {
                 if known.contains(&arn) {
                     continue;
                 }
-                let call = instance.call("sso:DescribePermissionSet", false);
+                let call = instance.call("sso:DescribePermissionSet", urgent);
                 let answer = self.call(call, |session, region| {
                     let call = session.at(region).sso.describe_permission_set();
                     call.instance_arn(&instance.arn).permission_set_arn(&arn).send()
@@ -136,7 +136,7 @@ impl Aws {
                     Err(fault) => unknown = Some(fault),
                 }
             }
-            next = page.next_token;
+            next = more(page.next_token, next.as_deref());
             if next.is_none() {
                 break;
             }
@@ -146,7 +146,7 @@ impl Aws {
         found.ok_or_else(|| unknown.unwrap_or_else(|| missing("permission set", name, directory.sets.keys())))
     }
 
-    async fn principal(&self, instance: &Instance, who: &str) -> Result<String, Fault> {
+    async fn principal(&self, instance: &Instance, who: &str, urgent: bool) -> Result<String, Fault> {
         if let Some(id) = self.shared.directory.lock().await.principals.get(who) {
             return Ok(id.clone());
         }
@@ -159,13 +159,13 @@ impl Aws {
             .map_err(|error| Trouble::new(TroubleKind::Broken, error.to_string()))?;
         let asked = AlternateIdentifier::UniqueAttribute(unique);
         let found = if kind == "user" {
-            let answer = self.call(instance.call("identitystore:GetUserId", false), |session, region| {
+            let answer = self.call(instance.call("identitystore:GetUserId", urgent), |session, region| {
                 let call = session.at(region).store.get_user_id();
                 call.identity_store_id(&instance.store).alternate_identifier(asked.clone()).send()
             });
             answer.await.map(|answer| answer.user_id)
         } else {
-            let answer = self.call(instance.call("identitystore:GetGroupId", false), |session, region| {
+            let answer = self.call(instance.call("identitystore:GetGroupId", urgent), |session, region| {
                 let call = session.at(region).store.get_group_id();
                 call.identity_store_id(&instance.store).alternate_identifier(asked.clone()).send()
             });
@@ -180,10 +180,10 @@ impl Aws {
     }
 
     /// What an assignment's names stand for.
-    pub async fn assignment(&self, target: &str, set: &str, who: &str) -> Result<Assignment, Fault> {
-        let instance = self.instance().await?;
+    pub async fn assignment(&self, target: &str, set: &str, who: &str, urgent: bool) -> Result<Assignment, Fault> {
+        let instance = self.instance(urgent).await?;
         let kind = if who.starts_with("group:") { PrincipalType::Group } else { PrincipalType::User };
-        let (set, principal) = (self.set(&instance, set).await?, self.principal(&instance, who).await?);
+        let (set, principal) = (self.set(&instance, set, urgent).await?, self.principal(&instance, who, urgent).await?);
         Ok(Assignment { instance, target: target.to_owned(), set, kind, principal })
     }
 
@@ -211,7 +211,7 @@ impl Aws {
                     all.insert((kind.as_str().to_owned(), id));
                 }
             }
-            next = page.next_token;
+            next = more(page.next_token, next.as_deref());
             if next.is_none() {
                 return Ok(all);
             }
@@ -236,11 +236,9 @@ impl Aws {
                 Some(StatusValues::Succeeded) => return Ok(()),
                 Some(StatusValues::Failed) => {
                     let why = status.and_then(|status| status.failure_reason).unwrap_or_default();
-                    return Err(Trouble::new(
-                        TroubleKind::Broken,
-                        format!("Identity Center could not assign it: {why}"),
-                    )
-                    .into());
+                    let detail = format!("Identity Center could not assign it: {why}");
+                    // An attempt before, whose answer was lost, may be what it clashed with: the look after it tells.
+                    return Err(begun(Trouble::new(TroubleKind::Broken, detail).into()));
                 }
                 _ => waits.next(&request).await?,
             }

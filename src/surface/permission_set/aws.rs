@@ -21,7 +21,7 @@ impl Remote for PermissionSet {
             let mut listed: Option<Result<BTreeSet<(String, String)>, Fault>> = None;
             let mut seen = Vec::new();
             for (index, binding) in indices.into_iter().filter_map(|index| Some((index, bindings.get(index)?))) {
-                let answer = match aws.assignment(binding.place(), binding.role(), binding.who()).await {
+                let answer = match aws.assignment(binding.place(), binding.role(), binding.who(), urgent).await {
                     Ok(one) => {
                         if listed.is_none() {
                             listed = Some(aws.assigned(&one, urgent).await);
@@ -53,7 +53,7 @@ impl Remote for PermissionSet {
     }
 
     async fn add(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
-        let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
+        let one = aws.assignment(binding.place(), binding.role(), binding.who(), false).await?;
         let answer = aws.assign(&one, told).await;
         // Somebody deleted it and made it anew under the same name: the next attempt finds the new one.
         if answer.as_ref().is_err_and(Fault::missing) {
@@ -63,7 +63,7 @@ impl Remote for PermissionSet {
     }
 
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
-        let one = aws.assignment(binding.place(), binding.role(), binding.who()).await?;
+        let one = aws.assignment(binding.place(), binding.role(), binding.who(), true).await?;
         match aws.unassign(&one, told).await {
             // It was not there, or an answer before was lost: the look after it tells.
             Err(fault) if fault.missing() => {

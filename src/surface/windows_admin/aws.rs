@@ -11,16 +11,19 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     super::{
         act::late,
-        aws::{Answer, Aws, Call, Command, Fault, parts},
+        aws::{Answer, Aws, Call, Command, Fault, more, parts},
         model::{
-            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Text, Trouble, TroubleKind,
-            Verb, Write,
+            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Span, Step, Text, Trouble,
+            TroubleKind, Verb, Write,
         },
     },
     Document, SURFACE,
     answer::{Listing, Told},
 };
 
+/// How long after it was sent a host may still act: less than the time after which an absence counts as settled, so that a
+/// command that was held up cannot land when all is forgotten.
+const WINDOW: Span = Span::minutes(3);
 /// The most values that an EC2 filter takes.
 const VALUES: usize = 200;
 
@@ -91,7 +94,7 @@ impl Hosts {
                 let windows = instance.platform.is_some_and(|name| name.as_str().eq_ignore_ascii_case("windows"));
                 all.extend(instance.instance_id.filter(|_| windows).map(|id| (id, life)));
             }
-            next = page.next_token;
+            next = more(page.next_token, next.as_deref());
             if next.is_none() {
                 return Ok(all);
             }
@@ -143,7 +146,7 @@ impl Hosts {
             Ok(nonce) => nonce,
             Err(trouble) => return hosts.iter().for_each(|host| heard(host, Told::Fault(trouble.clone().into()))),
         };
-        let parameters = order.parameters().into_iter().chain([("Nonce", nonce)]).collect();
+        let parameters = order.parameters(self.aws.clock().now()).into_iter().chain([("Nonce", nonce)]).collect();
         let comment = order.comment();
         let urgent = document == Document::Remove;
         let by = order.by();
@@ -251,13 +254,13 @@ impl Order {
     }
 
     /// Whole seconds; an end is never rounded up.
-    fn parameters(&self) -> Vec<(&'static str, String)> {
+    fn parameters(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let second = |at: &Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         match self {
             Self::Add { user, until, by, grants } => vec![
                 ("User", user.clone()),
                 ("Until", second(until)),
-                ("ActBy", second(by)),
+                ("ActBy", second(&WINDOW.after(now).min(*by))),
                 ("Grants", grants.clone()),
             ],
             Self::Remove { user } => vec![("User", user.clone())],
