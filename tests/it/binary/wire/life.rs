@@ -62,6 +62,9 @@ fn a_deleted_file_ends_its_access_at_once() {
     stage.merge("jdoe-checkout", "8h", &[windows("prod", EAST), policy("prod"), set("prod")]);
     let there = || [stage.admin(&stage.prod, EAST, &host), stage.attached(&stage.prod), stage.assigned(&stage.prod)];
     stage.until(&daemon, "it is granted", || there() == [true; 3]);
+    // Whoever reads CloudTrail sees which grant it was.
+    let sends = stage.cloud.calls().into_iter().filter(|call| call.action == "ssm:SendCommand");
+    assert_eq!(sends.filter(|call| call.body.contains("grantd grants jdoe-checkout")).count(), 1);
     stage.site.withdraw("jdoe-checkout");
     stage.until(&daemon, "it is withdrawn", || there() == [false; 3]);
     daemon.stop();
