@@ -123,7 +123,8 @@ pub enum Event {
 pub enum Fate {
     /// It is so now, read back where that can be done.
     Done,
-    /// It was there before and is not ours: nothing was done, nothing is owed.
+    /// It is there without a marker of ours: nothing was done. Of a grant: it was there before, and nothing is owed. Of access
+    /// that we had confirmed: the marker was removed, and it stays owed until it is gone.
     Standing,
     /// The place no longer exists, for certain (a terminated host): nothing is owed.
     Gone,
