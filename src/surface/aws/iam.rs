@@ -149,6 +149,10 @@ impl Aws {
                 call.group_name(group).max_items(1000).set_marker(marker.clone()).send()
             });
             let page = page.await?;
+            if let Some(found) = page.group.filter(|found| found.group_name != group) {
+                let detail = format!("there is no IAM group `{group}`; it is spelled `{}`", found.group_name);
+                return Err(Trouble::new(TroubleKind::Gone, detail).into());
+            }
             all.extend(page.users.into_iter().map(|user| user.user_name));
             marker = more(page.marker, marker.as_deref());
             if marker.is_none() {

@@ -10,6 +10,7 @@ use aws_sdk_ssm::types::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     super::model::{Trouble, TroubleKind},
@@ -160,11 +161,10 @@ impl Aws {
     /// Waits for the answers to one command, a page a question, at growing intervals.
     async fn collect(&self, command: &Command<'_>, id: &str, hosts: &[String], heard: &(dyn Fn(&str, Answer) + Sync)) {
         let mut open: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();
-        let (mut wait, mut sum) = (FIRST, Duration::ZERO);
+        let (mut wait, began) = (FIRST, Instant::now());
         let mut last = None;
-        while !open.is_empty() && sum < PATIENCE {
+        while !open.is_empty() && began.elapsed() < PATIENCE {
             tokio::time::sleep(wait).await;
-            sum += wait;
             wait = (wait * 2).min(LONGEST);
             match self.invocations(command, id).await {
                 Ok(found) => {

@@ -9,7 +9,7 @@ use std::{
 use aws_sdk_identitystore::types::{AlternateIdentifier, UniqueAttribute};
 use aws_sdk_ssoadmin::types::{PrincipalType, StatusValues, TargetType};
 use aws_smithy_types::Document;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     super::model::{Trouble, TroubleKind},
@@ -230,7 +230,7 @@ impl Aws {
         let mut status = answer.await?.account_assignment_creation_status;
         let request = status.as_ref().and_then(|status| status.request_id.clone()).unwrap_or_default();
         told.sent(Some(&request));
-        let mut waits = Waits::default();
+        let mut waits = Waits::new();
         loop {
             match status.as_ref().and_then(|status| status.status.clone()) {
                 Some(StatusValues::Succeeded) => return Ok(()),
@@ -264,7 +264,7 @@ impl Aws {
         let mut status = answer.await?.account_assignment_deletion_status;
         let request = status.as_ref().and_then(|status| status.request_id.clone()).unwrap_or_default();
         told.sent(Some(&request));
-        let mut waits = Waits::default();
+        let mut waits = Waits::new();
         loop {
             match status.as_ref().and_then(|status| status.status.clone()) {
                 Some(StatusValues::Succeeded) => return Ok(()),
@@ -293,21 +293,23 @@ fn begun(fault: Fault) -> Fault {
 }
 
 /// Growing intervals, up to [`PATIENCE`] in all.
-#[derive(Default)]
 struct Waits {
     last: Duration,
-    sum: Duration,
+    began: Instant,
 }
 
 impl Waits {
+    fn new() -> Self {
+        Self { last: Duration::ZERO, began: Instant::now() }
+    }
+
     async fn next(&mut self, request: &str) -> Result<(), Fault> {
-        if self.sum >= PATIENCE {
+        if self.began.elapsed() >= PATIENCE {
             let detail =
                 format!("Identity Center is not through with request {request} after {} s", PATIENCE.as_secs());
             return Err(begun(Trouble::new(TroubleKind::Unreachable, detail).into()));
         }
         self.last = if self.last.is_zero() { FIRST } else { (self.last * 2).min(LONGEST) };
-        self.sum += self.last;
         tokio::time::sleep(self.last).await;
         Ok(())
     }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::{
     super::{
         aws::{Aws, Fault, Remote, Told, blind, parts},
-        model::{Binding, Seen},
+        model::{Binding, Seen, Trouble, TroubleKind},
     },
     IamGroup,
 };
@@ -48,7 +48,14 @@ impl Remote for IamGroup {
             match answers.get(asked) {
                 Some(Err(fault)) => Err(fault.clone()),
                 Some(Ok(names)) if names.contains(other) => Ok(Seen::Present { ours: None }),
-                Some(Ok(_)) => Ok(Seen::Absent),
+                // IAM knows no two names that differ by case only: it is the same one, and may be there by another's hand.
+                Some(Ok(names)) => match names.iter().find(|name| name.eq_ignore_ascii_case(other)) {
+                    Some(twin) => {
+                        let detail = format!("there is no `{other}`; it is spelled `{twin}`");
+                        Err(Trouble::new(TroubleKind::Gone, detail).into())
+                    }
+                    None => Ok(Seen::Absent),
+                },
                 None => Ok(Seen::Unread),
             }
         };

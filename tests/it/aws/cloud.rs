@@ -187,7 +187,7 @@ impl Shared {
         let how = {
             let mut state = self.lock();
             let how = state.spoil(request);
-            let done = matches!(how, None | Some(How::Slow(_) | How::LostReply));
+            let done = matches!(how, None | Some(How::Slow(_) | How::LostReply | How::Says(_)));
             state.calls.push(Call {
                 account: request.place(),
                 region: request.region.clone(),
@@ -203,11 +203,12 @@ impl Shared {
         if how == Some(How::ResetBefore) {
             return None;
         }
-        let answer =
+        let mut answer =
             if run_command::is_ours(request) { run_command::answer(self, request) } else { self.pass(request) };
         match how {
             Some(How::LostReply) => return None,
             Some(How::Slow(length)) => thread::sleep(length),
+            Some(How::Says(status)) => answer.body = answer.text().replace("SUCCEEDED", status).into(),
             _ => {}
         }
         Some(answer)

@@ -53,6 +53,8 @@ pub enum How {
     ResetBefore,
     /// It is done, and the connection ends without an answer.
     LostReply,
+    /// It is done, and the answer says this in place of `SUCCEEDED`: Identity Center takes its time, and moto none.
+    Says(&'static str),
 }
 
 impl How {
@@ -74,7 +76,7 @@ impl How {
             (Self::Expired, Json) => (400, "ExpiredTokenException", EXPIRED.into()),
             (Self::Error500, Ec2) => (500, "InternalError", "An internal error has occurred".into()),
             (Self::Error500, _) => (500, "InternalFailure", "The request processing has failed.".into()),
-            (Self::Slow(_) | Self::ResetBefore | Self::LostReply, _) => return None,
+            (Self::Slow(_) | Self::ResetBefore | Self::LostReply | Self::Says(_), _) => return None,
         };
         Some(error(request.protocol(), status, code, &message))
     }

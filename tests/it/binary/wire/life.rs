@@ -3,6 +3,7 @@
 use grantd::surface::world::{Agent, Caseless, Member, Power};
 
 use super::*;
+use crate::aws::{Fault, How};
 
 #[test]
 fn every_surface_is_granted_and_ends_in_two_accounts_and_two_regions() {
@@ -246,4 +247,60 @@ fn plan_reads_and_apply_does_one_cycle() {
     assert_eq!(there(), [true; 4], "{applied}");
     let planned = stage.site.run(&["plan"]);
     assert_eq!(planned.code, 0, "{planned}");
+}
+
+#[test]
+fn an_assignment_is_asked_for_until_identity_center_is_through() {
+    let stage = Stage::new();
+    let says = |action, status, times| {
+        stage.cloud.fault(Fault { times: Some(times), ..Fault::of(action, How::Says(status)) });
+    };
+    says("sso:CreateAccountAssignment", "IN_PROGRESS", 1);
+    says("sso:DescribeAccountAssignmentCreationStatus", "IN_PROGRESS", 2);
+    says("sso:DeleteAccountAssignment", "IN_PROGRESS", 1);
+    says("sso:DescribeAccountAssignmentDeletionStatus", "IN_PROGRESS", 2);
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-power", "8h", &[set("prod")]);
+    stage.until(&daemon, "it is granted", || stage.site.count("fate", "grant") == 1);
+    stage.site.withdraw("jdoe-power");
+    stage.until(&daemon, "it is revoked", || stage.site.count("fate", "revoke") == 1);
+    assert_eq!(stage.fates(), ["grant permission-set done", "revoke permission-set done"], "{}", daemon.log());
+    let actions = [
+        "CreateAccountAssignment",
+        "DescribeAccountAssignmentCreationStatus",
+        "DeleteAccountAssignment",
+        "DescribeAccountAssignmentDeletionStatus",
+    ];
+    assert_eq!(actions.map(|action| stage.cloud.count(&format!("sso:{action}"))), [1, 3, 1, 3]);
+    assert!(!stage.assigned(&stage.prod));
+    daemon.stop();
+}
+
+#[test]
+fn an_assignment_that_failed_and_is_there_is_ours_and_ends() {
+    let stage = Stage::new();
+    let says = Fault { times: Some(1), ..Fault::of("sso:CreateAccountAssignment", How::Says("FAILED")) };
+    stage.cloud.fault(says);
+    let daemon = stage.site.daemon();
+    // As where an attempt before, whose answer was lost, has done it, and this one clashed with that.
+    stage.merge("jdoe-power", "6s", &[set("prod")]);
+    stage.until(&daemon, "it is there", || stage.assigned(&stage.prod));
+    stage.until(&daemon, "it is taken away", || !stage.assigned(&stage.prod));
+    daemon.stop();
+}
+
+#[test]
+fn a_name_in_another_case_is_not_taken_for_another_one() {
+    let stage = Stage::new();
+    // moto keeps both; in IAM they are one.
+    Realm::of(&stage.prod).user("JDoe").join("Auditors", "jdoe");
+    let daemon = stage.site.daemon();
+    stage.merge("jdoe-audit", "8h", &["iam-group: { account: prod, user: JDoe, group: Auditors }".to_owned()]);
+    stage.until(&daemon, "it is told", || daemon.log().contains("there is no `JDoe`; it is spelled `jdoe`"));
+    stage.site.withdraw("jdoe-audit");
+    stage.until(&daemon, "it is over", || stage.site.count("finish", "") == 1);
+    stage.pass(1);
+    assert_eq!([stage.cloud.count("iam:AddUserToGroup"), stage.cloud.count("iam:RemoveUserFromGroup")], [0, 0]);
+    assert!(stage.member(&stage.prod), "the standing member stays");
+    daemon.stop();
 }
