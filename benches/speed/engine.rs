@@ -13,7 +13,7 @@ use std::{
 use grantd::{
     command::setup,
     engine::Daemon,
-    model::{BoxFuture, Commit, Log, Oid, Source, SourceError, Tree},
+    model::{BoxFuture, Change, Commit, Log, Oid, Proof, Source, SourceError, Text, Tree},
     source::GitSource,
     surface::world::{ManualClock, World},
 };
@@ -167,6 +167,20 @@ impl Source for Counted {
     fn log<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> BoxFuture<'a, Result<Log, SourceError>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.git.log(head, since)
+    }
+    fn deletions<'a>(
+        &'a self,
+        head: &'a Commit,
+        since: Option<&'a Commit>,
+    ) -> BoxFuture<'a, Result<Vec<Change>, SourceError>> {
+        self.git.deletions(head, since)
+    }
+    fn trust(&self) -> Result<Text, String> {
+        self.git.trust()
+    }
+    fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.git.prove(commits, now)
     }
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>> {
         self.git.resolve(rev)

@@ -152,7 +152,7 @@ impl Librarian {
     }
 
     fn learn(&mut self, changes: &[Change]) {
-        for Change { commit, author, committed, files } in changes {
+        for Change { commit, author, committed, parents: _, files } in changes {
             for (path, blob) in files {
                 if let Some(blob) = blob {
                     let origin = Origin { commit: commit.clone(), author: author.clone(), committed: *committed };

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxFuture, Finding, Text};
+use super::{BoxFuture, Finding, Proof, Text};
 
 /// A commit id: 40 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub struct Change {
     pub author: Text,
     /// The committer date: text that its author chose.
     pub committed: Timestamp,
+    /// How many parents it has: more than two make an octopus.
+    pub parents: u32,
     /// Path and its new blob, `None` where it was deleted. Sorted by path.
     pub files: Vec<(Text, Option<Oid>)>,
 }
@@ -89,6 +91,25 @@ pub trait Source: Send + Sync {
 
     /// The first-parent line from `since` (not included; `None`: from the beginning) to `head`.
     fn log<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> BoxFuture<'a, Result<Log, SourceError>>;
+
+    /// Every commit behind `head` that is not behind `since`, on any line, in which a grant file is gone that one of its
+    /// parents has; with all that it changed, as [`Change`] says, against that parent. In no order of time.
+    fn deletions<'a>(
+        &'a self,
+        head: &'a Commit,
+        since: Option<&'a Commit>,
+    ) -> BoxFuture<'a, Result<Vec<Change>, SourceError>>;
+
+    /// Names the trust that proofs are made under: the keys and what else decides them, as they are now. A proof that was
+    /// made under another one counts for nothing.
+    ///
+    /// # Errors
+    /// A sentence for an operator: the files cannot be read, or hold what makes no sense.
+    fn trust(&self) -> Result<Text, String>;
+
+    /// What stands behind commits of the first-parent line, in the order asked for. `now` is the time at which keys must be
+    /// valid.
+    fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>>;
 
     /// Names a commit: a full or abbreviated id, a branch or a tag of what was fetched.
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>>;

@@ -79,6 +79,8 @@ fn parse(printed: &[u8], head: &Commit, folder: &str) -> Result<(Vec<Change>, Op
                 commit: commit_id(id)?,
                 author: author_text(author),
                 committed: moment(time),
+                parents: u32::try_from(parents.split(|b| *b == b' ').filter(|id| !id.is_empty()).count())
+                    .unwrap_or(u32::MAX),
                 files,
             });
         }

@@ -28,7 +28,9 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use crate::model::{BoxFuture, Commit, Log, Oid, Source, SourceError, Tree};
+use jiff::Timestamp;
+
+use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Source, SourceError, Text, Tree};
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
@@ -108,6 +110,22 @@ impl Source for GitSource {
             }
             log::log(self.remote.git(), head, since, &self.folder).await
         })
+    }
+
+    fn deletions<'a>(
+        &'a self,
+        _head: &'a Commit,
+        _since: Option<&'a Commit>,
+    ) -> BoxFuture<'a, Result<Vec<Change>, SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn trust(&self) -> Result<Text, String> {
+        Ok("".into())
+    }
+
+    fn prove<'a>(&'a self, _commits: &'a [Commit], _now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>> {

@@ -143,7 +143,13 @@ impl House {
             None => {}
         }
         files.sort();
-        self.changes.push(Change { commit, author: "Ann <ann@corp.example>".into(), committed: self.now, files });
+        self.changes.push(Change {
+            commit,
+            author: "Ann <ann@corp.example>".into(),
+            committed: self.now,
+            parents: 1,
+            files,
+        });
     }
 
     fn intake(&self, reversed: bool) -> Intake {
