@@ -195,6 +195,8 @@ impl Life {
             start: *start,
             until: *until,
             ceiling: Span::hours(24).after(*start),
+            vouched: Default::default(),
+            links: Vec::new(),
         }
     }
 }

@@ -129,6 +129,8 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
             start: now,
             until,
             ceiling: policy.limits.max_duration.after(now),
+            vouched: Default::default(),
+            links: Vec::new(),
         };
         take(ledger, accept);
     }

@@ -13,7 +13,7 @@ use crate::{
     cli::{Format, Lint},
     config::Config,
     decide::{
-        LONGEST, Targets, judge, parse,
+        LONGEST, Targets, judge, longest, parse,
         render::{count, findings_json, findings_text},
         stem,
     },
@@ -103,7 +103,9 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
             Err(error) => checked.findings.push(Finding::error(&shown, None, error.to_string(), "rename the file")),
         }
         if let Some(grant) = parsed.grant {
-            if let Some((message, help)) = judge(&grant, &policy.limits, now) {
+            if let Some((message, help)) =
+                judge(&grant, &policy.limits, longest(grant.access.iter().map(AsRef::as_ref), &shown, policy), now)
+            {
                 checked.findings.push(Finding::error(&shown, None, message, help));
             } else if grant.until.is_some_and(|until| until <= now) {
                 let finding = Finding::error(

@@ -1,11 +1,15 @@
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::{Result, bail};
 
 use crate::{
     cli::{Plan, PlanFormat},
     decide::{
-        Filed, Intake, ledger,
+        Filed, Footing, Intake, ledger,
         render::{Shown, plan_json, plan_markdown, plan_text},
     },
     engine::{Book, Cycle, Outlook},
@@ -94,7 +98,12 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
         descends: true,
         refused: None,
         files: files.collect(),
+        present: BTreeSet::new(),
         findings: checked.findings,
         changes: Vec::new(),
+        deletions: Vec::new(),
+        chains: BTreeMap::new(),
+        proofs: BTreeMap::new(),
+        footing: Footing::Assumed,
     })
 }

@@ -9,7 +9,7 @@ use crate::model::{
     Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Target, Terms,
 };
 
-use super::{Targets, protects};
+use super::{Targets, demand::longest_of, protects};
 
 /// What is wanted at one moment.
 #[derive(Debug, Default)]
@@ -34,13 +34,26 @@ pub struct Want {
     pub barred: Option<String>,
 }
 
-/// When a grant ends: what was journaled, shortened by what the configuration says today and by a withdrawal.
+/// Until when a grant is wanted: what was journaled, shortened by what the configuration says today, by a withdrawal and by
+/// a suspension.
 pub fn end_of(terms: &Terms, policy: &Policy) -> Timestamp {
-    let end = terms.until.min(policy.limits.max_duration.after(terms.start));
+    let end = last_of(terms, policy);
     match &terms.state {
         State::Live => end,
-        State::Withdrawn { effective, .. } => end.min(*effective),
+        State::Withdrawn { effective, .. } | State::Suspended { effective, .. } => end.min(*effective),
     }
+}
+
+/// When a grant is over for good: a suspended one may come back until then.
+pub fn over_of(terms: &Terms, policy: &Policy) -> Timestamp {
+    match &terms.state {
+        State::Suspended { .. } => last_of(terms, policy),
+        State::Live | State::Withdrawn { .. } => end_of(terms, policy),
+    }
+}
+
+fn last_of(terms: &Terms, policy: &Policy) -> Timestamp {
+    terms.until.min(longest_of(terms, policy).after(terms.start))
 }
 
 /// Reads nothing but the ledger and the answers: Git may be away, and what was accepted is wanted to its end all the same.
@@ -51,6 +64,14 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
     for (id, terms) in &ledger.grants {
         let end = end_of(terms, policy);
         if now >= end {
+            let over = over_of(terms, policy);
+            if now < over {
+                wanted.edge = earliest(wanted.edge, over);
+            }
+            continue;
+        }
+        if ledger.withheld.get(id).is_some_and(|withheld| withheld.whole) {
+            wanted.edge = earliest(wanted.edge, end);
             continue;
         }
         if now < terms.start {

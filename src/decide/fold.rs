@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use litemap::LiteMap;
 
+use super::terms::{head, terms, trust};
 use crate::model::{
-    Ask, AskId, Attempt, Binding, Cause, Fate, Freeze, GrantId, Holders, Landed, Ledger, Line, Origin, Over, Owned,
-    Pending, Record, Span, Stamp, State, Terms, Trouble, TroubleKind, Verb,
+    AskId, Attempt, Binding, Cause, Fate, Freeze, GrantId, Holders, Landed, Ledger, Line, Origin, Over, Owned, Pending,
+    Record, Span, Stamp, State, Terms, Trouble, TroubleKind, Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
@@ -42,7 +42,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Checkpoint { .. } | Record::Start { .. } | Record::Cut { .. } => {}
         Record::Init { commit, .. } => {
             ledger.origin = Some(commit.clone());
-            ledger.head = Some(commit.clone());
+            head(ledger, commit, *at, false);
         }
         Record::Prior { grant, existing: true } => {
             ledger.prior.insert(grant.clone(), *at);
@@ -50,32 +50,26 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Prior { grant, existing: false } => {
             ledger.used.insert(grant.clone(), Over { at: *at, cause: Cause::Prior, by: None });
         }
-        Record::Head { commit, .. } => ledger.head = Some(commit.clone()),
-        Record::Freeze { commit, reason } => {
-            ledger.freeze = Some(Freeze { since: *at, commit: commit.clone(), reason: reason.clone() });
+        Record::Head { commit, .. } => head(ledger, commit, *at, false),
+        Record::Adopt { commit, .. } => {
+            ledger.freeze = None;
+            head(ledger, commit, *at, true);
+        }
+        Record::Freeze { commit, reason, accept } => {
+            let (commit, reason) = (commit.clone(), reason.clone());
+            ledger.freeze = Some(Freeze { since: *at, commit, reason, accept: *accept });
         }
         Record::Thaw { .. } => ledger.freeze = None,
-        Record::Accept { .. } | Record::Amend { .. } => terms(ledger, record),
-        Record::Shorten { grant, until } => {
-            if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.until = terms.until.min(*until);
-            }
-        }
+        Record::Accept { .. }
+        | Record::Amend { .. }
+        | Record::Shorten { .. }
+        | Record::Withdraw { .. }
+        | Record::Restore { .. }
+        | Record::Suspend { .. }
+        | Record::Resume { .. } => terms(ledger, record, *at),
+        Record::Prove { .. } | Record::Withhold { .. } | Record::Clear { .. } => trust(ledger, record),
         Record::Hold { grant, blob, reason, .. } => {
             ledger.held.insert(grant.clone(), (blob.clone(), reason.clone()));
-        }
-        Record::Withdraw { grant, commit, author, effective } => {
-            if let Some(terms) = ledger.grants.get_mut(grant) {
-                let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
-                terms.state = State::Withdrawn { effective: *effective, by };
-                ledger.withdrawn.push((*at, grant.clone()));
-            }
-        }
-        Record::Restore { grant, .. } => {
-            if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.state = State::Live;
-                ledger.withdrawn.retain(|(_, id)| id != grant);
-            }
         }
         Record::Release { grants, .. } => {
             for grant in grants {
@@ -87,6 +81,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Finish { grant, cause } => {
             let terms = ledger.grants.remove(grant);
             ledger.held.remove(grant);
+            ledger.withheld.remove(grant);
             let by = match (cause, terms) {
                 (Cause::Withdrawn, Some(Terms { state: State::Withdrawn { by, .. }, .. })) => Some(by),
                 _ => None,
@@ -133,60 +128,6 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             ledger.standing.remove(binding);
             ledger.refused.remove(binding);
         }
-    }
-}
-
-fn terms(ledger: &mut Ledger, record: &Record) {
-    match record {
-        Record::Accept {
-            grant,
-            path,
-            blob,
-            commit,
-            author,
-            committed: _,
-            requester,
-            purpose,
-            asks,
-            from,
-            ttl,
-            stated,
-            start,
-            until,
-            ceiling,
-        } => {
-            let terms = Terms {
-                path: path.clone(),
-                blob: blob.clone(),
-                origin: Arc::new(Origin { commit: commit.clone(), author: author.clone() }),
-                requester: requester.clone(),
-                purpose: purpose.clone(),
-                asks: named(asks),
-                from: *from,
-                ttl: *ttl,
-                stated: *stated,
-                start: *start,
-                until: *until,
-                ceiling: *ceiling,
-                state: State::Live,
-            };
-            ledger.prior.remove(grant);
-            ledger.held.remove(grant);
-            ledger.grants.insert(grant.clone(), terms);
-        }
-        Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until } => {
-            if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.path = path.clone();
-                terms.blob = blob.clone();
-                terms.origin = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
-                terms.purpose = purpose.clone();
-                terms.asks = named(asks);
-                terms.ttl = *ttl;
-                terms.stated = *stated;
-                terms.until = *until;
-            }
-        }
-        _ => {}
     }
 }
 
@@ -337,15 +278,14 @@ fn shared(ledger: &Ledger, holders: &Holders, stamp: &Stamp) -> (Holders, Option
     (if own { holders.clone() } else { other }, origin)
 }
 
-fn named(asks: &[Arc<Ask>]) -> LiteMap<AskId, Arc<Ask>> {
-    asks.iter().map(|ask| (ask.id(), ask.clone())).collect()
-}
-
 /// Why a binding is not wanted any more, and the commit that is the reason: those of the holder that ended last.
 pub fn cause<'a>(ledger: &'a Ledger, owned: &'a Owned) -> (Cause, Option<&'a Arc<Origin>>) {
-    let end = |grant| match ledger.used.get(grant) {
-        Some(Over { at, cause, by }) => (*at, *cause, by.as_ref()),
-        None => (Timestamp::MAX, Cause::EntryRemoved, ledger.grants.get(grant).map(|terms| &terms.origin)),
+    let end = |grant| match (ledger.used.get(grant), ledger.grants.get(grant)) {
+        (Some(Over { at, cause, by }), _) => (*at, *cause, by.as_ref()),
+        (None, Some(Terms { state: State::Suspended { effective, by }, .. })) => {
+            (*effective, Cause::Suspended, Some(by))
+        }
+        (None, terms) => (Timestamp::MAX, Cause::EntryRemoved, terms.map(|terms| &terms.origin)),
     };
     let last = owned.holders.keys().map(end).max_by_key(|(at, ..)| *at);
     let (_, cause, by) = last.unwrap_or((Timestamp::MAX, Cause::Expired, None));

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::moment;
-use crate::model::{Ask, Grant, Limits, Protected};
+use crate::model::{Ask, Grant, Limits, Protected, Span};
 
-/// Why a grant cannot be accepted at `now`, and what to write instead; `None` if it can. Over is not a reason: an end that
+/// Why a grant that may live for `longest` cannot be accepted at `now`, and what to write instead; `None` if it can. Over is not a reason: an end that
 /// is past grants nothing and harms nobody.
-pub fn judge(grant: &Grant, limits: &Limits, now: Timestamp) -> Option<(String, String)> {
-    let Limits { default_ttl: _, max_duration, max_ahead, stale_after: _, protected: _ } = limits;
+pub fn judge(grant: &Grant, limits: &Limits, longest: Span, now: Timestamp) -> Option<(String, String)> {
+    let Limits { default_ttl: _, max_duration: _, max_ahead, stale_after: _, protected: _ } = limits;
     if let Some(from) = grant.from
         && from > max_ahead.after(now)
     {
@@ -19,11 +19,11 @@ pub fn judge(grant: &Grant, limits: &Limits, now: Timestamp) -> Option<(String, 
     }
     let start = grant.from.unwrap_or(now).max(now);
     if let Some(until) = grant.until
-        && until > max_duration.after(start)
+        && until > longest.after(start)
     {
         return Some((
-            format!("`until: {until}` is beyond `max_duration`, {max_duration}"),
-            format!("write an `until` before {}", moment(max_duration.after(start))),
+            format!("`until: {until}` is beyond `max_duration`, {longest}"),
+            format!("write an `until` before {}", moment(longest.after(start))),
         ));
     }
     None

@@ -5,27 +5,37 @@
 //! `render` shows it all to people.
 
 mod admit;
+mod chain;
+mod demand;
 mod desire;
 mod digest;
 mod fold;
 mod guard;
+mod intake;
 mod judge;
 mod parse;
 mod plan;
 pub mod render;
+mod revision;
 mod schema;
 mod shape;
 mod status;
+mod terms;
+mod vouch;
+mod withhold;
 mod yaml;
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-pub use admit::{Admission, Filed, Intake, admit, close};
+pub use admit::{Admission, admit, close, waits};
+pub use chain::{Past, chains};
+pub use demand::longest;
 pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;
 pub use fold::{fold, ledger, replay};
+pub use intake::{Filed, Footing, Intake};
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};

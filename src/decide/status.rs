@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Attempt, Binding, Freeze, GrantId, Landed, Ledger, Owned, Policy, Span, State, Terms, Text};
+use crate::model::{
+    Attempt, Binding, Freeze, GrantId, Landed, Ledger, Owned, Policy, Span, State, Terms, Text, Vouched,
+};
 
 use super::{end_of, fold::cause, moment};
 
@@ -38,6 +40,8 @@ pub struct GrantStatus {
     pub purpose: Text,
     pub path: Text,
     pub commit: Text,
+    /// Who stands behind it.
+    pub verdict: Vouched,
     pub start: Timestamp,
     pub until: Timestamp,
     pub state: &'static str,
@@ -91,6 +95,8 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         .iter()
         .map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() })
         .collect();
+    let withheld = ledger.withheld.iter().filter(|(grant, _)| !ledger.held.contains_key(grant));
+    held.extend(withheld.map(|(grant, what)| HeldStatus { grant: grant.clone(), reason: what.reason.clone() }));
     let mut grants = Vec::new();
     let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();
     for (binding, owned) in &ledger.owned {
@@ -115,6 +121,8 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
                 "withdrawal held"
             }
             State::Withdrawn { .. } => "withdrawn",
+            State::Suspended { .. } => "suspended",
+            State::Live if ledger.withheld.get(id).is_some_and(|withheld| withheld.whole) => "held",
             State::Live if now < terms.start => "waiting for its start",
             State::Live if until <= now => "over",
             State::Live => "live",
@@ -125,6 +133,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             purpose: terms.purpose.clone(),
             path: terms.path.clone(),
             commit: terms.origin.commit.0.clone(),
+            verdict: terms.vouched.clone(),
             start: terms.start,
             until,
             state,

@@ -9,55 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    decide::{FRESH, Ground, Intake, SETTLE, Targets, admit, close, desire, earliest, plan},
+    decide::{FRESH, Ground, Intake, SETTLE, admit, close, desire, earliest, plan},
     model::{
-        Binding, Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Read, Reading, Record, Selector, Sight,
-        Source, SourceError, Survey,
+        Binding, Commit, GrantId, Ledger, Policy, Provenance, Reading, Record, Selector, Sight, SourceError, Survey,
+        Verb,
     },
 };
 
 use super::{
     Book,
     age::Age,
-    blind,
-    intake::{Known, Librarian},
+    blind, gate,
+    intake::{Known, Librarian, outdated},
+    parts::{Happening, Outlook, Parts},
 };
-
-/// What the reading half is made of.
-pub struct Parts {
-    pub targets: Arc<Targets>,
-    pub readers: BTreeMap<&'static str, Arc<dyn Read>>,
-    pub source: Arc<dyn Source>,
-    pub clock: Arc<dyn Clock>,
-    pub policy: Arc<Policy>,
-}
-
-/// Everything that happens, handled one by one by whoever runs the cycle.
-pub enum Happening {
-    /// The branch's head, or why there is none.
-    Fetched(Result<Commit, SourceError>),
-    /// A revision was read, or could not be.
-    Taken(Box<(Librarian, Result<Intake, SourceError>)>),
-    /// A look at the cloud came back.
-    Read(Vec<Reading>),
-    /// A writer tells of a step.
-    Told(Event),
-    /// A writer is through with these intents: whatever it did not tell of is of unknown fate.
-    Through(Vec<u64>),
-}
-
-/// What a turn decided, for whoever shows or does it.
-#[derive(Debug, Clone, Default)]
-pub struct Outlook {
-    pub plan: Plan,
-    pub findings: Vec<Finding>,
-    /// The head that the findings are about.
-    pub head: Option<Commit>,
-    /// Why nothing is granted, if so.
-    pub standstill: Option<String>,
-    /// Why the last fetch failed.
-    pub source: Option<String>,
-}
 
 pub struct Cycle {
     pub parts: Parts,
@@ -165,7 +130,7 @@ impl Cycle {
         let Some(mut librarian) = self.librarian.take() else { return };
         let Parts { source, targets, policy, .. } = &self.parts;
         let (source, targets, policy) = (source.clone(), targets.clone(), policy.clone());
-        let known = Known::new(self.ledger());
+        let known = Known::new(self.ledger(), self.now());
         self.fetching = true;
         self.spawn(async move {
             let intake = librarian.take(source.as_ref(), &head, &known, &targets, &policy).await;
@@ -233,7 +198,9 @@ impl Cycle {
                     Ok(head) => {
                         self.fetched = Some(self.now());
                         self.trouble = None;
-                        if self.intake.as_ref().is_none_or(|intake| intake.head != head) {
+                        let Parts { source, policy, .. } = &self.parts;
+                        let old = |intake: &Intake| intake.head != head || outdated(intake, source.as_ref(), policy);
+                        if self.intake.as_ref().is_none_or(old) {
                             self.take(head);
                         }
                     }
@@ -306,15 +273,19 @@ impl Cycle {
                 _ => None,
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
-            let (ends, rest): (Vec<_>, Vec<_>) =
-                admission.records.into_iter().partition(|record| matches!(record, Record::Withdraw { .. }));
-            self.book.write_anyway(now, ends);
-            if distrust.is_none() && self.book.write(now, rest).is_some() {
+            self.book.write_anyway(now, admission.ends);
+            if distrust.is_none() && self.book.write(now, admission.records).is_some() {
                 self.fresh.extend(news);
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
+            outlook.standstill = admission.standstill;
         }
-        outlook.standstill = distrust.or_else(|| self.standstill());
+        if let Some(freeze) = gate::vanished(self.trouble.as_ref(), self.book.ledger()) {
+            self.book.write(now, vec![freeze]);
+        }
+        let silent = gate::silent(self.fetched, self.book.ledger(), &policy, now);
+        let why = distrust.or_else(|| self.book.fault()).or_else(|| gate::frozen(self.book.ledger())).or(silent);
+        outlook.standstill = why.or(outlook.standstill);
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
         let ground = Ground {
             ledger: self.book.ledger(),
@@ -329,6 +300,7 @@ impl Cycle {
         let held = std::mem::take(&mut outlook.plan.held);
         outlook.plan = plan(&ground, &wanted);
         outlook.plan.held = held;
+        outlook.plan.sources = self.sources(&outlook);
         self.survey.keep(|selector| wanted.selectors.contains(selector));
         self.asking.retain(|selector, _| wanted.selectors.contains(selector));
         let mut selectors = wanted.selectors;
@@ -356,9 +328,21 @@ impl Cycle {
         outlook
     }
 
-    fn standstill(&self) -> Option<String> {
-        let frozen = || self.ledger().freeze.as_ref().map(|freeze| format!("granting is frozen: {}", freeze.reason));
-        self.book.fault().or_else(frozen)
+    /// Who stands behind the grants that the steps give access for.
+    fn sources(&self, outlook: &Outlook) -> Vec<Provenance> {
+        let gives = outlook.plan.steps.iter().filter(|step| step.verb != Verb::Revoke);
+        let grants: BTreeSet<&GrantId> = gives.flat_map(|step| step.holders.keys()).collect();
+        let from = |id: &GrantId| {
+            let terms = self.ledger().grants.get(id)?;
+            Some(Provenance {
+                grant: id.clone(),
+                path: terms.path.clone(),
+                commit: terms.origin.commit.clone(),
+                author: terms.origin.author.clone(),
+                verdict: terms.vouched.clone(),
+            })
+        };
+        grants.into_iter().filter_map(from).collect()
     }
 
     fn read(&mut self, selectors: BTreeSet<Selector>, bindings: BTreeSet<Binding>) {

@@ -1,4 +1,4 @@
-//! From a commit to an [`Intake`]: tree, blobs, parsed once each, and who changed what.
+//! From a commit to an [`Intake`]: tree, blobs, parsed once each, who changed what, and what stands behind the changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,11 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    decide::{Filed, Intake, LONGEST, Targets, parse, stem},
-    model::{Change, Commit, Finding, Grant, Ledger, Oid, Policy, Source, SourceError, Text},
+    decide::{Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, stem, waits},
+    model::{
+        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Said, Source, SourceError,
+        Text,
+    },
 };
 
 /// Reads revisions and remembers what each blob said: a new revision costs what changed, not what exists.
@@ -34,13 +37,21 @@ struct Origin {
 
 /// What the ledger knows already, so that nobody looks for it in history.
 pub struct Known {
+    now: Timestamp,
     since: Option<Commit>,
+    /// An operator must accept a head before any other counts.
+    frozen: bool,
     accepted: BTreeMap<Text, (Oid, Origin)>,
-    used: BTreeSet<Text>,
+    used: BTreeSet<GrantId>,
+    prior: BTreeSet<GrantId>,
+    past: Past,
+    /// The commits that brought what has not begun.
+    waiting: BTreeSet<Commit>,
+    proofs: BTreeMap<Commit, Proved>,
 }
 
 impl Known {
-    pub fn new(ledger: &Ledger) -> Self {
+    pub fn new(ledger: &Ledger, now: Timestamp) -> Self {
         let accepted = ledger.grants.values().map(|terms| {
             // The commit date counts only until a grant is accepted.
             let origin = Origin {
@@ -50,10 +61,17 @@ impl Known {
             };
             (terms.path.clone(), (terms.blob.clone(), origin))
         });
+        let waiting = ledger.grants.values().filter(|terms| waits(terms, now)).flat_map(|terms| &terms.links);
         Self {
+            now,
             since: ledger.head.clone(),
+            frozen: ledger.freeze.as_ref().is_some_and(|freeze| freeze.accept),
             accepted: accepted.collect(),
-            used: ledger.used.keys().map(|id| id.as_str().into()).collect(),
+            used: ledger.used.keys().cloned().collect(),
+            prior: ledger.prior.keys().cloned().collect(),
+            past: Past::new(ledger),
+            waiting: waiting.map(|link| link.commit.clone()).collect(),
+            proofs: ledger.proofs.clone(),
         }
     }
 }
@@ -64,8 +82,8 @@ impl Librarian {
         self.blobs.clear();
     }
 
-    /// Reads everything that a commit holds. The cost: one walk of the tree, the blobs that are new, and one `git log` over
-    /// the commits since the accepted head.
+    /// Reads everything that a commit holds. The cost: one walk of the tree, the blobs that are new, one `git log` over the
+    /// commits since the accepted head, and the proofs of those that matter and are not known yet.
     pub async fn take(
         &mut self,
         source: &dyn Source,
@@ -77,6 +95,8 @@ impl Librarian {
         let tree = source.tree(head).await?;
         let log = source.log(head, known.since.as_ref()).await?;
         self.learn(&log.changes);
+        let good = log.descends && tree.refused.is_none() && !known.frozen;
+        let deletions = if good { Vec::new() } else { source.deletions(head, known.since.as_ref()).await? };
         let mut findings = tree.findings;
         let mut fitting = Vec::new();
         for entry in &tree.entries {
@@ -100,16 +120,18 @@ impl Librarian {
         }
         let touched: BTreeSet<&Text> =
             log.changes.iter().flat_map(|change| change.files.iter().map(|(path, _)| path)).collect();
+        let mut chains = chains_of(&known.past, &log.changes);
+        chains.retain(|id, _| !known.used.contains(id));
         let mut filed = Vec::new();
-        let mut lost = false;
+        let mut lost = BTreeSet::new();
         for entry in fitting {
             let Some(page) = self.blobs.get(&entry.blob) else { continue };
             for finding in &page.findings {
                 findings.push(Finding { path: entry.path.clone(), ..finding.clone() });
             }
-            let Some(grant) = &page.grant else { continue };
+            let id = stem(&entry.path).ok();
             // Old files of grants that are over may lie in the tree for ever: nothing about them can change.
-            let over = stem(&entry.path).is_ok_and(|id| known.used.contains(id.as_str()));
+            let over = id.as_ref().is_some_and(|id| known.used.contains(id));
             if over && !touched.contains(&entry.path) {
                 continue;
             }
@@ -118,14 +140,24 @@ impl Librarian {
                 .get(&entry.path)
                 .filter(|(blob, _)| *blob == entry.blob)
                 .map(|(_, origin)| origin.clone());
+            let known_by = |id: &GrantId| over || known.prior.contains(id) || chains.contains_key(id);
+            let unproven = accepted.is_none() && id.as_ref().is_some_and(|id| !known_by(id));
             let origin = accepted.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
-            lost |= origin.is_none();
-            filed.push((entry, grant.clone(), origin, over));
+            if origin.is_none() || unproven {
+                lost.extend(id);
+            }
+            if let Some(grant) = &page.grant {
+                filed.push((entry, grant.clone(), origin, over));
+            }
         }
-        if lost {
-            // A file that was not accepted in its own time: its commit lies further back.
+        if !lost.is_empty() {
+            // A file that was not accepted in its own time: its commits lie further back.
             let all = source.log(head, None).await?;
             self.learn(&all.changes);
+            let whole = Past { verified: known.past.verified.clone(), ..Past::default() };
+            let more = chains_of(&whole, &all.changes);
+            chains
+                .extend(more.into_iter().filter(|(id, _)| lost.contains(id) && !known.past.withheld.contains_key(id)));
         }
         let files = filed.into_iter().filter_map(|(entry, grant, origin, late)| {
             let origin = origin.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
@@ -141,13 +173,22 @@ impl Librarian {
         self.blobs.retain(|blob, _| present.contains(blob));
         self.origins.retain(|(_, blob), _| present.contains(blob));
         findings.sort();
+        let (proofs, footing) = match good {
+            true => prove(source, &chains, known, policy).await?,
+            false => (BTreeMap::new(), Footing::Idle),
+        };
         Ok(Intake {
             head: head.clone(),
             descends: log.descends,
             refused: tree.refused,
             files,
+            present: tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect(),
             findings,
             changes: log.changes,
+            deletions,
+            chains,
+            proofs,
+            footing,
         })
     }
 
@@ -161,4 +202,43 @@ impl Librarian {
             }
         }
     }
+}
+
+/// What stands behind the commits that matter: as it was found before under the same trust, or found now.
+async fn prove(
+    source: &dyn Source,
+    chains: &BTreeMap<GrantId, Chain>,
+    known: &Known,
+    policy: &Policy,
+) -> Result<(BTreeMap<Commit, Proof>, Footing), SourceError> {
+    if !policy.trust.proves() {
+        return Ok((BTreeMap::new(), Footing::Named("".into())));
+    }
+    let trust = match source.trust() {
+        Ok(trust) => trust,
+        Err(why) => return Ok((BTreeMap::new(), Footing::Broken(why))),
+    };
+    let links = chains.values().flat_map(|chain| &chain.links).map(|link| &link.commit);
+    let needed: BTreeSet<&Commit> = links.chain(&known.waiting).collect();
+    let mut proofs = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for commit in needed {
+        match known.proofs.get(commit).filter(|proved| proved.trust == trust) {
+            Some(proved) => drop(proofs.insert(commit.clone(), (*proved.proof).clone())),
+            None => unknown.push(commit.clone()),
+        }
+    }
+    let made = source.prove(&unknown, known.now).await?;
+    proofs.extend(made.into_iter().map(|proof| (proof.commit.clone(), proof)));
+    Ok((proofs, Footing::Named(trust)))
+}
+
+/// Whether a revision must be read again although the head is the same: the trust has changed, or a forge was away.
+pub fn outdated(intake: &Intake, source: &dyn Source, policy: &Policy) -> bool {
+    if !policy.trust.proves() || intake.footing == Footing::Idle {
+        return false;
+    }
+    let now = source.trust().map_or_else(Footing::Broken, Footing::Named);
+    let away = intake.proofs.values().any(|proof| matches!(proof.forge, Said::Away(_)));
+    intake.footing != now || away
 }

@@ -7,10 +7,13 @@ mod blind;
 mod book;
 mod cycle;
 mod daemon;
+mod gate;
 mod intake;
+mod parts;
 
 pub use apply::Executor;
 pub use book::Book;
-pub use cycle::{Cycle, Happening, Outlook, Parts};
+pub use cycle::Cycle;
 pub use daemon::{Daemon, Order, Pulse};
 pub use intake::Librarian;
+pub use parts::{Happening, Outlook, Parts};

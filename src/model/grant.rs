@@ -134,6 +134,18 @@ impl Ask {
         AskId([a, b, c, d, e, f])
     }
 
+    /// Who gets the access, as people and rules are told of it: `windows:user/corp\jdoe`, `iam:role/OpsOnCall`,
+    /// `sso:group/sre`.
+    pub fn principal(&self) -> String {
+        let realm = match self.surface.split('-').next() {
+            Some("permission") | None => "sso",
+            Some(realm) => realm,
+        };
+        let given = ["user", "role", "group"].into_iter().map(|kind| (kind, self.word(kind)));
+        let (kind, name) = given.into_iter().find(|(_, name)| !name.is_empty()).unwrap_or_default();
+        format!("{realm}:{kind}/{name}")
+    }
+
     /// The word in a field, or "" where it is not given.
     pub fn word(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", Given::word)

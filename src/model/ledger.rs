@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Oid, Span, Stamp, Text, Trouble, Verb};
+use super::{
+    Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Link, Oid, Proof, Span, Stamp, Text, Trouble, Verb, Vouched,
+    Withheld,
+};
 
 /// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +17,12 @@ pub struct Ledger {
     pub origin: Option<Commit>,
     /// The head that was accepted last.
     pub head: Option<Commit>,
+    /// When that was: Git has answered then at the latest.
+    #[serde(default)]
+    pub headed: Option<Timestamp>,
+    /// An operator named that head: what its files do not say any more is withdrawn, though no commit on its line says so.
+    #[serde(default)]
+    pub adopted: bool,
     /// Why granting stands still, if it does.
     pub freeze: Option<Freeze>,
     /// The latest time on any line: our clock never counts as earlier than this.
@@ -26,6 +35,12 @@ pub struct Ledger {
     pub prior: BTreeMap<GrantId, Timestamp>,
     /// Files that may not grant, with the blob and the reason.
     pub held: BTreeMap<GrantId, (Oid, Text)>,
+    /// Files whose changes were not accepted. Neither a restart nor another head clears them.
+    #[serde(default)]
+    pub withheld: BTreeMap<GrantId, Withheld>,
+    /// What stands behind the commits that still matter, so that nothing is verified twice.
+    #[serde(default)]
+    pub proofs: BTreeMap<Commit, Proved>,
     /// What is ours, or may be, until it is proven gone.
     #[serde(with = "pairs")]
     pub owned: BTreeMap<Binding, Owned>,
@@ -46,6 +61,17 @@ pub struct Freeze {
     pub since: Timestamp,
     pub commit: Option<Commit>,
     pub reason: Text,
+    /// Only `grantd source accept` ends it.
+    #[serde(default)]
+    pub accept: bool,
+}
+
+/// A proof, and the trust that it was made under: under another one it counts for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proved {
+    pub trust: Text,
+    pub proof: Box<Proof>,
 }
 
 /// An accepted grant.
@@ -68,6 +94,12 @@ pub struct Terms {
     /// No end ever lies beyond this: first start and the `max_duration` of then.
     pub ceiling: Timestamp,
     pub state: State,
+    /// Who stands behind what it says now.
+    #[serde(default)]
+    pub vouched: Vouched,
+    /// The changes that brought it: judged again at its start.
+    #[serde(default)]
+    pub links: Vec<Link>,
 }
 
 /// Where in its life a grant is.
@@ -75,6 +107,12 @@ pub struct Terms {
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     Live,
+    /// Its file was deleted in a head that cannot be accepted; the access is wanted until `effective`, and again when an
+    /// accepted head has the old content.
+    Suspended {
+        effective: Timestamp,
+        by: Arc<Origin>,
+    },
     /// Its file is gone; the access is wanted until `effective`.
     Withdrawn {
         effective: Timestamp,

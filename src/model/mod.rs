@@ -19,6 +19,8 @@ mod secret;
 mod source;
 mod survey;
 mod target;
+mod trust;
+mod vouched;
 mod window;
 
 pub use binding::{Binding, Text};
@@ -28,8 +30,8 @@ pub use finding::{Finding, Level, Odd, Spot};
 pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId, Tags};
 pub use holders::Holders;
 pub use journal::{Journal, JournalError, Line};
-pub use ledger::{Attempt, Freeze, Landed, Ledger, Origin, Over, Owned, Pending, State, Terms};
-pub use plan::{Cause, Held, Note, Plan, Seen, Stated, Step, Verb};
+pub use ledger::{Attempt, Freeze, Landed, Ledger, Origin, Over, Owned, Pending, Proved, State, Terms};
+pub use plan::{Cause, Held, Note, Plan, Provenance, Seen, Stated, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
 pub use proof::{BadKey, Key, Proof, Review, Said, Signature};
 pub use record::{Record, Stamp};
@@ -37,6 +39,8 @@ pub use secret::{check_secret, secret_file};
 pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree, names_grant};
 pub use survey::{Answers, Reading, Selector, Sight, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Target, Trouble, TroubleKind, Write};
+pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When};
+pub use vouched::{Chain, Link, Signer, Vouched, Withheld};
 pub use window::{BadTime, Span, Window, instant};
 
 /// A boxed future that borrows: what an object-safe port returns.

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, GrantId, Holders, Origin, Record, Span, Stamp, Trouble};
+use super::{Binding, Commit, GrantId, Holders, Origin, Record, Span, Stamp, Text, Trouble, Vouched};
 
 /// What is known of a binding in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub enum Cause {
     Expired,
     /// Its file was deleted.
     Withdrawn,
+    /// Its file was deleted in a head that cannot be accepted.
+    Suspended,
     /// The grant lives on, but the entry that asked for it was taken out.
     EntryRemoved,
     /// Its file was there before grantd began; only an id's end has this cause.
@@ -98,6 +100,17 @@ pub struct Held {
     pub until: Option<Timestamp>,
 }
 
+/// Where a grant comes from: the commit that last changed its file, and the verdict on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    pub grant: GrantId,
+    pub path: Text,
+    pub commit: Commit,
+    /// Text that its author chose.
+    pub author: Text,
+    pub verdict: Vouched,
+}
+
 /// Something that a person should know about a binding; nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Note {
@@ -115,6 +128,8 @@ pub struct Plan {
     pub reads: Vec<Binding>,
     pub held: Vec<Held>,
     pub notes: Vec<Note>,
+    /// Who stands behind the grants that the steps are for.
+    pub sources: Vec<Provenance>,
     /// The next moment at which a new plan could differ, if nothing else happens.
     pub wake: Option<Timestamp>,
 }
@@ -137,6 +152,7 @@ impl fmt::Display for Cause {
             Self::Drift => "drift",
             Self::Expired => "expired",
             Self::Withdrawn => "withdrawn",
+            Self::Suspended => "suspended",
             Self::EntryRemoved => "entry removed",
             Self::Prior => "was there before",
         })

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Span, Text};
+use super::{Span, Text, Trusted};
 
 /// What the configuration lets a grant ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Policy {
     pub accounts: Option<BTreeMap<Text, Account>>,
     /// What to do about access that somebody removed by hand: grant it again, or only report it.
     pub restore: bool,
+    /// Who must stand behind a grant.
+    pub trust: Trusted,
 }
 
 /// An AWS account that grants may name.

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Oid, Origin, Seen, Span, Text, Verb};
+use super::{
+    Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Link, Oid, Origin, Proof, Seen, Span, Text, Verb,
+    Vouched, Withheld,
+};
 
 /// What every line about a binding repeats, so that each can be read alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +42,20 @@ pub enum Record {
     Start { version: Text },
     /// A head was accepted: from now on a new one must descend from it.
     Head { commit: Commit, previous: Option<Commit> },
-    /// Granting and extending stop: the head cannot be accepted.
-    Freeze { commit: Option<Commit>, reason: Text },
+    /// Granting and extending stop: the head cannot be accepted. `accept`: until an operator accepts one by name.
+    Freeze {
+        commit: Option<Commit>,
+        reason: Text,
+        #[serde(default)]
+        accept: bool,
+    },
     /// They go on.
     Thaw { commit: Commit },
-    /// A grant passed lint and limits for the first time. Its start and its ceiling never change again.
+    /// An operator accepted this head by name, whatever lay before it: the next one must descend from it.
+    Adopt { commit: Commit, previous: Option<Commit>, reason: Text, by: Text },
+    /// What stands behind a commit, and the trust (keys and what else decides) that it was found under.
+    Prove { trust: Text, proof: Box<Proof> },
+    /// A grant passed lint, limits and trust for the first time. Its start and its ceiling never change again.
     Accept {
         grant: GrantId,
         path: Text,
@@ -60,6 +72,12 @@ pub enum Record {
         start: Timestamp,
         until: Timestamp,
         ceiling: Timestamp,
+        /// Who stands behind it.
+        #[serde(default)]
+        vouched: Vouched,
+        /// The changes that brought it: judged again at its start.
+        #[serde(default)]
+        links: Vec<Link>,
     },
     /// A permitted edit of an accepted grant: another end, purpose or path, fewer entries.
     Amend {
@@ -73,11 +91,23 @@ pub enum Record {
         ttl: Option<Span>,
         stated: Option<Timestamp>,
         until: Timestamp,
+        #[serde(default)]
+        vouched: Vouched,
     },
     /// A shorter `max_duration` moved the end earlier; no configuration moves it back.
     Shorten { grant: GrantId, until: Timestamp },
     /// A file that may not grant, durably: it came too long before it could be accepted.
     Hold { grant: GrantId, path: Text, blob: Oid, commit: Commit, author: Text, committed: Timestamp, reason: Text },
+    /// Changes of a grant's file that may not take effect, durably: all of them, oldest first, since the content that was
+    /// verified last. It stays so until each of them passes, or the file is gone or back at that content.
+    Withhold { grant: GrantId, what: Withheld },
+    /// Nothing of the grant's file is withheld any more.
+    Clear { grant: GrantId },
+    /// A grant's file was deleted in a head that cannot be accepted: the access goes at `effective`, and comes back only
+    /// when an accepted head has the old content.
+    Suspend { grant: GrantId, commit: Commit, author: Text, effective: Timestamp },
+    /// An accepted head has the old content.
+    Resume { grant: GrantId, commit: Commit },
     /// A grant's file was deleted. It takes effect at `effective`: at once, or later when so many went at a time that it
     /// looks like a mistake.
     Withdraw { grant: GrantId, commit: Commit, author: Text, effective: Timestamp },
@@ -170,6 +200,10 @@ impl Record {
             | Self::Amend { grant, .. }
             | Self::Shorten { grant, .. }
             | Self::Hold { grant, .. }
+            | Self::Withhold { grant, .. }
+            | Self::Clear { grant }
+            | Self::Suspend { grant, .. }
+            | Self::Resume { grant, .. }
             | Self::Withdraw { grant, .. }
             | Self::Restore { grant, .. }
             | Self::Finish { grant, .. } => vec![grant],
@@ -187,6 +221,8 @@ impl Record {
             | Self::Head { .. }
             | Self::Freeze { .. }
             | Self::Thaw { .. }
+            | Self::Adopt { .. }
+            | Self::Prove { .. }
             | Self::Cut { .. }
             | Self::Checkpoint { .. } => Vec::new(),
         }

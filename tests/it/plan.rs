@@ -32,6 +32,8 @@ fn a_look_that_took_long_is_good_for_one_decision() {
         start,
         until: Span::hours(8).after(start),
         ceiling: Span::hours(24).after(start),
+        vouched: Default::default(),
+        links: Vec::new(),
     };
     let mut ledger = Ledger::default();
     fold(&mut ledger, &Line { seq: 1, at: start, record: accept });

@@ -8,7 +8,10 @@ use std::{
 
 use grantd::{
     command::setup,
-    decide::{Filed, Ground, Intake, Targets, admit, close, desire, digest, fold, ledger, parse, plan},
+    decide::{
+        Filed, Footing, Ground, Intake, Past, Targets, admit, chains, close, desire, digest, fold, ledger, parse, plan,
+        stem,
+    },
     model::{
         Binding, Change, Commit, Fate, GrantId, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen, Sight, Span,
         Step, Survey, Trouble, TroubleKind, Verb,
@@ -172,7 +175,19 @@ impl House {
             files.reverse();
         }
         let head = Commit(format!("{:040}", self.commits).into());
-        Intake { head, descends: true, refused: None, files, findings: Vec::new(), changes: self.changes.clone() }
+        Intake {
+            head,
+            descends: true,
+            refused: None,
+            files,
+            present: self.files.keys().filter_map(|path| stem(path).ok()).collect(),
+            findings: Vec::new(),
+            changes: self.changes.clone(),
+            deletions: Vec::new(),
+            chains: chains(&Past::new(&self.ledger), &self.changes),
+            proofs: BTreeMap::new(),
+            footing: Footing::Named("".into()),
+        }
     }
 
     fn plan(&self) -> Plan {
@@ -196,6 +211,8 @@ impl House {
         let admission = admit(&self.ledger, &self.intake(false), &self.policy, self.now);
         let shuffled = admit(&self.ledger, &self.intake(true), &self.policy, self.now);
         assert_eq!(admission.records, shuffled.records, "the order of the files decides something");
+        assert_eq!(admission.ends, shuffled.ends, "the order of the files decides something");
+        self.record(admission.ends);
         self.record(admission.records);
         self.changes.clear();
         self.record(close(&self.ledger, &self.policy, self.now));

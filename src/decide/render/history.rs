@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::{
     decide::moment,
-    model::{Fate, GrantId, Line, Record, Stamp},
+    model::{Fate, GrantId, Line, Record, Signature, Stamp, Trust, Vouched},
 };
 
 use super::{BAD, CHANGE, GOOD, QUIET, WARNING, paint};
@@ -38,6 +38,11 @@ fn stamp(record: &Record) -> Option<String> {
     (!grants.is_empty()).then(|| format!("[{}{commit}]", grants.join(" ")))
 }
 
+/// Who stands behind it, where anybody had to.
+fn verdict(vouched: &Vouched) -> String {
+    if vouched.level == Trust::Branch { String::new() } else { format!(": {vouched}") }
+}
+
 fn sentence(record: &Record) -> (String, anstyle::Style) {
     match record {
         Record::Init { commit, existing, .. } => {
@@ -49,13 +54,31 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Start { version } => (format!("start of grantd {version}"), QUIET),
         Record::Head { commit, .. } => (format!("head {}", commit.short()), QUIET),
         Record::Freeze { reason, .. } => (format!("freeze: {reason}"), WARNING),
+        Record::Adopt { commit, reason, by, .. } => {
+            (format!("head {} accepted by {by}: {reason}", commit.short()), WARNING)
+        }
+        Record::Prove { proof, .. } => {
+            let found = match (&proof.signature, &proof.unsigned) {
+                (Signature::Bad(why), _) => why.to_string(),
+                (_, Some(why)) => format!("brought in what does not count: {why}"),
+                (Signature::By(key), None) => format!("is signed by {key}"),
+            };
+            (format!("verify: {} {found}", proof.commit.short()), QUIET)
+        }
+        Record::Withhold { grant, what } => (format!("withhold {grant}: {}", what.reason), WARNING),
+        Record::Clear { grant } => (format!("clear {grant}: nothing of it is withheld"), QUIET),
+        Record::Suspend { grant, commit, author, effective } => {
+            (format!("suspend {grant} at {}, {} by {author}", moment(*effective), commit.short()), CHANGE)
+        }
+        Record::Resume { grant, commit } => (format!("resume {grant}, {}", commit.short()), CHANGE),
         Record::Thaw { commit } => (format!("thaw at {}", commit.short()), GOOD),
-        Record::Accept { grant, commit, author, start, until, .. } => (
-            format!("accept {grant} from {} until {}, {} by {author}", moment(*start), moment(*until), commit.short()),
-            GOOD,
-        ),
-        Record::Amend { grant, commit, author, until, .. } => {
-            (format!("amend {grant} until {}, {} by {author}", moment(*until), commit.short()), CHANGE)
+        Record::Accept { grant, commit, author, start, until, vouched, .. } => {
+            let window = format!("from {} until {}", moment(*start), moment(*until));
+            (format!("accept {grant} {window}, {} by {author}{}", commit.short(), verdict(vouched)), GOOD)
+        }
+        Record::Amend { grant, commit, author, until, vouched, .. } => {
+            let until = moment(*until);
+            (format!("amend {grant} until {until}, {} by {author}{}", commit.short(), verdict(vouched)), CHANGE)
         }
         Record::Shorten { grant, until } => {
             (format!("shorten {grant} until {}: the configuration allows no more", moment(*until)), CHANGE)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     decide::{digest, moment},
-    model::{Commit, Finding, Held, Level, Note, Plan, Step, Verb},
+    model::{Commit, Finding, Held, Level, Note, Plan, Provenance, Step, Verb},
 };
 
 use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, findings_json, findings_text, paint};
@@ -38,6 +38,12 @@ fn reason(step: &Step) -> String {
         Verb::Revoke => format!("{} · {cause}", grants.join(", ")),
         Verb::Grant | Verb::Renew => format!("until {} · {} · {cause}{commit}", moment(*until), grants.join(", ")),
     }
+}
+
+/// The commit that last changed a file, and who stands behind it.
+fn origin(source: &Provenance) -> String {
+    let Provenance { grant: _, path: _, commit, author, verdict } = source;
+    format!("{} by {author}: {verdict}", commit.short())
 }
 
 /// For a terminal.
@@ -76,6 +82,10 @@ pub fn plan_text(shown: &Shown<'_>) -> String {
     for Note { binding, text: note } in &plan.notes {
         let _ = writeln!(text, "  {} {binding}", paint(QUIET, "· note  "));
         let _ = writeln!(text, "           {}", paint(QUIET, note));
+    }
+    for source in &plan.sources {
+        let _ = writeln!(text, "  {} {}", paint(QUIET, "· from  "), source.path);
+        let _ = writeln!(text, "           {}", paint(QUIET, origin(source)));
     }
     let (revoke, renew, grant) = counts(plan);
     let _ = writeln!(text, "{revoke} to revoke, {renew} to renew, {grant} to grant, {} held", plan.held.len());
@@ -125,6 +135,9 @@ pub fn plan_markdown(shown: &Shown<'_>) -> String {
         let until = until.map_or_else(String::new, |until| format!(" (goes on by itself at {})", moment(until)));
         let _ = writeln!(text, "- held: {}: {}{until}", code(grant.as_str()), cell(reason));
     }
+    for source in &plan.sources {
+        let _ = writeln!(text, "- from {}: {}", code(&source.path), cell(&origin(source)));
+    }
     for Note { binding, text: note } in &plan.notes {
         let _ = writeln!(text, "- {}: {}", code(&binding.to_string()), cell(note));
     }
@@ -157,7 +170,7 @@ fn code(text: &str) -> String {
 /// For programs. Steps in the order of work; times in RFC 3339.
 pub fn plan_json(shown: &Shown<'_>) -> Value {
     let Shown { at, plan, findings, head, standstill, source, unjournaled } = shown;
-    let Plan { steps, records: _, reads: _, held, notes, wake } = plan;
+    let Plan { steps, records: _, reads: _, held, notes, sources, wake } = plan;
     let (revoke, renew, grant) = counts(plan);
     let steps: Vec<Value> = steps
         .iter()
@@ -185,6 +198,7 @@ pub fn plan_json(shown: &Shown<'_>) -> Value {
         "steps": steps,
         "held": held,
         "notes": notes,
+        "sources": sources,
         "findings": findings_json(findings),
         "standstill": standstill,
         "source": source,

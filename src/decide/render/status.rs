@@ -1,8 +1,11 @@
 use std::fmt::Write;
 
-use crate::decide::{
-    moment,
-    status::{Access, GrantStatus, HeldStatus, Owing, Status, Waiting},
+use crate::{
+    decide::{
+        moment,
+        status::{Access, GrantStatus, HeldStatus, Owing, Status, Waiting},
+    },
+    model::Trust,
 };
 
 use super::{BAD, CHANGE, GOOD, HEAD, QUIET, WARNING, count, paint};
@@ -23,7 +26,7 @@ pub fn status_text(status: &Status) -> String {
             freeze.reason
         );
     }
-    for GrantStatus { id, requester, purpose, path: _, commit: _, start, until, state, access } in grants {
+    for GrantStatus { id, requester, purpose, path: _, commit: _, verdict, start, until, state, access } in grants {
         let style = if *state == "live" { GOOD } else { CHANGE };
         let when = if *state == "waiting for its start" {
             format!("from {} until {}", moment(*start), moment(*until))
@@ -32,6 +35,9 @@ pub fn status_text(status: &Status) -> String {
         };
         let _ = writeln!(text, "{} {} {when}", paint(HEAD, id), paint(style, state));
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{requester}: {purpose}")));
+        if verdict.level > Trust::Branch {
+            let _ = writeln!(text, "    {}", paint(QUIET, verdict));
+        }
         for Access { binding, state, until: _, trouble } in access {
             let style = if *state == "live" { GOOD } else { CHANGE };
             let _ = writeln!(text, "    {} {binding}", paint(style, format!("{state:<9}")));

@@ -1,5 +1,7 @@
 //! One typed YAML configuration, checked once, in whole sentences.
 
+mod trust;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -12,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Account, Limits, Policy, Text, check_secret},
+    model::{Account, Limits, Person, Policy, Rule, Text, check_secret},
     source,
     surface::{self, IdentityCenter, WindowsAdmin, world::Pace},
 };
@@ -35,6 +37,18 @@ pub struct Config {
     /// week), UTC.
     #[serde(default = "default_sweep")]
     pub sweep: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trust: trust::Settings,
+    /// Who people are, by a name that rules and plans call them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub people: BTreeMap<Text, Person>,
+    /// Principals that several people share, and who they are: `"iam:role/OpsOnCall": [jdoe, asmith]`. None of them approves
+    /// access for it. One that is not listed here, and is nobody's own in `people`, needs two approvals.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shared: BTreeMap<Text, BTreeSet<Text>>,
+    /// What grants of some kind need. Every rule that matches applies, and the strictest value wins.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rules: Vec<Rule>,
     /// What to do about access of ours that somebody removed by hand.
     #[serde(default)]
     pub drift: Drift,
@@ -128,8 +142,7 @@ impl Config {
 
     /// Everything that the types cannot see.
     fn wrong(&self) -> Vec<String> {
-        let Self { source, state: _, cloud: _, accounts, limits, sweep, drift: _, windows_admin, permission_set } =
-            self;
+        let Self { source, accounts, limits, sweep, windows_admin, permission_set, .. } = self;
         let mut wrong = Vec::new();
         wrong.extend(source.check().err().map(|error| format!("source: {error}")));
         wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
@@ -149,6 +162,7 @@ impl Config {
             }
             wrong.extend(reach(account).err().map(|error| format!("accounts: {name}: {error}")));
         }
+        wrong.extend(trust::wrong(self));
         wrong.extend(windows_admin.documents.check());
         if let Some(IdentityCenter { account, region: _ }) = permission_set
             && !accounts.contains_key(account)
@@ -172,6 +186,7 @@ impl Config {
             limits: self.limits.clone(),
             accounts: Some(self.accounts.clone()),
             restore: self.drift == Drift::Restore,
+            trust: trust::trusted(self),
         }
     }
 

@@ -1,0 +1,366 @@
+//! One accepted revision, file by file: what goes, what begins, what is edited, and what is withheld because nobody, or not
+//! everybody that it takes, stands behind it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Ask, AskId, Change, Finding, Grant, GrantId, Held, Ledger, Level, Limits, Policy, Record, Span, State, Terms, Text,
+    Vouched,
+};
+
+use super::{
+    admit::{Admission, waits},
+    demand::{demand, longest, longest_of},
+    guard::{effective, holding},
+    intake::{Filed, Footing, Intake},
+    judge, moment, stem,
+    vouch::vouch,
+};
+
+pub struct Revision<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) intake: &'a Intake,
+    policy: &'a Policy,
+    pub(super) now: Timestamp,
+    pub(super) admission: Admission,
+    /// Withdrawn by this very revision.
+    pub(super) gone: BTreeSet<GrantId>,
+    /// A mass withdrawal waits: no end moves later.
+    guarded: bool,
+    /// What it takes that files do not pass, and why.
+    pub(super) refused: BTreeMap<GrantId, String>,
+    /// What is accepted as it is now.
+    pub(super) settled: BTreeSet<GrantId>,
+}
+
+impl<'a> Revision<'a> {
+    pub fn read(
+        ledger: &'a Ledger,
+        intake: &'a Intake,
+        policy: &'a Policy,
+        now: Timestamp,
+        admission: Admission,
+    ) -> Admission {
+        let (gone, refused, settled) = Default::default();
+        let mut revision = Self { ledger, intake, policy, now, admission, gone, guarded: false, refused, settled };
+        revision.withdraw();
+        revision.files();
+        revision.withhold();
+        revision.admission
+    }
+
+    /// Finds deletions commit by commit, not by comparing heads: a deletion and its revert inside one poll is a withdrawal, a
+    /// move inside one commit is none.
+    fn withdraw(&mut self) {
+        let mut paths: BTreeMap<Text, GrantId> = BTreeMap::new();
+        for (id, terms) in &self.ledger.grants {
+            if !matches!(terms.state, State::Withdrawn { .. }) {
+                paths.insert(terms.path.clone(), id.clone());
+            }
+        }
+        let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
+        for change in &self.intake.changes {
+            for (path, blob) in &change.files {
+                if blob.is_some() {
+                    continue;
+                }
+                let Some(id) = paths.remove(path) else { continue };
+                let moved = change.files.iter().find(|(to, blob)| blob.is_some() && stem(to).as_ref() == Ok(&id));
+                match moved {
+                    Some((to, _)) => {
+                        paths.insert(to.clone(), id);
+                    }
+                    None => gone.push((id, Some(change))),
+                }
+            }
+        }
+        // The head that an operator named says what there is, whatever commits led to it.
+        if self.ledger.adopted && self.intake.footing != Footing::Assumed {
+            gone.extend(paths.into_values().filter(|id| !self.intake.present.contains(id)).map(|id| (id, None)));
+        }
+        let effective = effective(self.ledger, gone.len(), self.now);
+        self.guarded = holding(self.ledger, self.now) || effective > self.now;
+        for (id, terms) in &self.ledger.grants {
+            if let State::Withdrawn { effective, .. } = terms.state {
+                self.wait(id, effective);
+            }
+        }
+        for (grant, change) in gone {
+            let (commit, author) = change.map_or_else(
+                || (self.intake.head.clone(), "not in the head that an operator accepted".into()),
+                |change| (change.commit.clone(), change.author.clone()),
+            );
+            self.gone.insert(grant.clone());
+            if effective > self.now {
+                self.wait(&grant, effective);
+            }
+            self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
+        }
+    }
+
+    fn wait(&mut self, grant: &GrantId, effective: Timestamp) {
+        let reason = "withdrawn together with many others: held in case that it was a mistake".to_owned();
+        self.admission.held.push(Held { grant: grant.clone(), reason, until: Some(effective) });
+    }
+
+    fn files(&mut self) {
+        let mut by_id: BTreeMap<GrantId, Vec<&Filed>> = BTreeMap::new();
+        for filed in &self.intake.files {
+            match stem(&filed.path) {
+                Ok(id) => by_id.entry(id).or_default().push(filed),
+                Err(error) => self.tell(filed, Level::Error, error.to_string(), "rename the file"),
+            }
+        }
+        for (id, files) in by_id {
+            let recorded = self.ledger.grants.get(&id).map(|terms| &terms.path);
+            let kept =
+                if files.len() == 1 { files.first() } else { files.iter().find(|filed| Some(&filed.path) == recorded) };
+            for filed in &files {
+                if kept.is_none_or(|kept| kept.path != filed.path) {
+                    let others = files.iter().filter(|other| other.path != filed.path).map(|other| &*other.path);
+                    let message = format!("the id `{id}` is also that of {}", others.collect::<Vec<_>>().join(", "));
+                    self.tell(filed, Level::Error, message, "give this file a name of its own");
+                }
+            }
+            if let Some(filed) = kept {
+                self.file(&id, filed);
+            }
+        }
+    }
+
+    fn file(&mut self, id: &GrantId, filed: &Filed) {
+        if self.gone.contains(id) && !self.guarded {
+            return self.spent(id, filed);
+        }
+        match self.ledger.grants.get(id) {
+            Some(Terms { state: State::Withdrawn { effective, .. }, .. }) if *effective > self.now => {
+                self.restore(id, filed)
+            }
+            Some(terms) if matches!(terms.state, State::Suspended { .. }) && !self.gone.contains(id) => {
+                self.resume(id, terms, filed)
+            }
+            Some(terms) if terms.state == State::Live && !self.gone.contains(id) => self.edit(id, terms, filed),
+            Some(_) => {}
+            None if self.ledger.used.contains_key(id) => self.spent(id, filed),
+            None => self.begin(id, filed),
+        }
+    }
+
+    /// An id that is over: said only where somebody touched the file, not for every old file in the tree.
+    fn spent(&mut self, id: &GrantId, filed: &Filed) {
+        let deleted = |change: &Change| change.files.iter().any(|(path, blob)| *path == filed.path && blob.is_none());
+        if filed.late || self.intake.changes.iter().any(deleted) {
+            let message = format!("the id `{id}` was used and is over: it never becomes active again");
+            self.tell(filed, Level::Warning, message, "ask again in a file with another name");
+        }
+    }
+
+    /// Who stands behind a file; `None` if that is not enough: then it is withheld.
+    fn vouched(&mut self, id: &GrantId, filed: &Filed, before: Option<&Terms>) -> Option<Vouched> {
+        if self.intake.footing == Footing::Assumed {
+            return Some(Vouched::default());
+        }
+        let prior = self.ledger.prior.contains_key(id);
+        let links = self.intake.chains.get(id).map_or(&[][..], |chain| &chain.links);
+        let paths = links.iter().map(|link| &*link.path).chain([&*filed.path]).chain(before.map(|terms| &*terms.path));
+        let asks = filed.grant.access.iter().map(AsRef::as_ref);
+        let demand = demand(asks, &filed.grant.requester, &paths.collect(), self.policy);
+        let verdict = match &self.intake.footing {
+            Footing::Broken(why) if self.policy.trust.proves() => Err(format!("nobody can be trusted: {why}")),
+            _ if links.is_empty() && !prior => Err("no change of its own is known that brought it".to_owned()),
+            _ => vouch(links, &self.intake.proofs, &demand, &self.policy.trust),
+        };
+        match verdict {
+            Ok(vouched) => Some(vouched),
+            Err(why) => {
+                let later = if before.is_some() { "; what was accepted before goes on to its end" } else { "" };
+                self.admission.held.push(Held { grant: id.clone(), reason: format!("{why}{later}"), until: None });
+                self.refused.insert(id.clone(), why);
+                None
+            }
+        }
+    }
+
+    /// The deletion was a mistake, and taken back before it took effect.
+    fn restore(&mut self, id: &GrantId, filed: &Filed) {
+        let Some(terms) = self.ledger.grants.get(id) else { return };
+        let same = same_request(terms, &filed.grant).is_some_and(|asks| asks.len() == terms.asks.len());
+        if same && self.vouched(id, filed, Some(terms)).is_some() {
+            self.settled.insert(id.clone());
+            self.admission.held.retain(|held| held.grant != *id);
+            self.admission.records.push(Record::Restore { grant: id.clone(), commit: filed.commit.clone() });
+        }
+    }
+
+    /// A deletion that was never accepted: only the old content comes back.
+    fn resume(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
+        if filed.blob == terms.blob {
+            self.admission.records.push(Record::Resume { grant: id.clone(), commit: self.intake.head.clone() });
+        } else {
+            let message = format!("`{id}` is suspended: a head that was not accepted deleted its file");
+            self.tell(
+                filed,
+                Level::Warning,
+                message,
+                "merge its old content, or ask again in a file with another name",
+            );
+        }
+    }
+
+    fn edit(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
+        let grant = &filed.grant;
+        if let Some(stated) = grant.until
+            && stated > terms.ceiling
+        {
+            let message = format!(
+                "`until: {stated}` is beyond the ceiling {}: `max_duration` from the first start",
+                terms.ceiling
+            );
+            self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
+        }
+        if terms.blob == filed.blob && terms.path == filed.path {
+            self.settled.insert(id.clone());
+            return self.wait_for_start(id, terms, filed);
+        }
+        let Some(asks) = same_request(terms, grant) else {
+            let message =
+                format!("`{id}` is granted already: an edit may move its end, change its purpose or take entries out");
+            return self.tell(
+                filed,
+                Level::Error,
+                message,
+                "ask for anything else in a new file; what was granted keeps its end",
+            );
+        };
+        let longest =
+            longest(asks.iter().map(AsRef::as_ref), &filed.path, self.policy).min(longest_of(terms, self.policy));
+        let until = ending(grant, terms.start, &self.policy.limits, longest).min(terms.ceiling);
+        if until > terms.until && self.guarded {
+            let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
+            return self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+        }
+        // A move alone changes no content, and yet needs what the rules of both places ask for.
+        let Some(vouched) = self.vouched(id, filed, Some(terms)) else { return };
+        self.settled.insert(id.clone());
+        self.admission.records.push(Record::Amend {
+            grant: id.clone(),
+            path: filed.path.clone(),
+            blob: filed.blob.clone(),
+            commit: filed.commit.clone(),
+            author: filed.author.clone(),
+            purpose: grant.purpose.clone(),
+            asks,
+            ttl: grant.ttl,
+            stated: grant.until,
+            until,
+            vouched,
+        });
+    }
+
+    /// What was accepted and has not begun must pass until it does: a key may be revoked meanwhile, a rule become stricter.
+    fn wait_for_start(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
+        let named = matches!(self.intake.footing, Footing::Named(_));
+        if !named || !waits(terms, self.now) || terms.links.is_empty() {
+            return;
+        }
+        let asks = filed.grant.access.iter().map(AsRef::as_ref);
+        let demand = demand(asks, &terms.requester, &[&*terms.path].into(), self.policy);
+        if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust) {
+            let reason = format!("{why}; it has not begun, and does not begin so");
+            self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+            self.settled.remove(id);
+            self.refused.insert(id.clone(), why);
+        }
+    }
+
+    fn begin(&mut self, id: &GrantId, filed: &Filed) {
+        let Filed { path, blob, grant, commit, author, committed, late: _ } = filed;
+        let limits = &self.policy.limits;
+        let longest = longest(grant.access.iter().map(AsRef::as_ref), path, self.policy);
+        if let Some((message, help)) = judge(grant, limits, longest, self.now) {
+            return self.tell(filed, Level::Error, message, &help);
+        }
+        // Whole seconds, rounded down: easier to read, and never later.
+        let now = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);
+        let prior = self.ledger.prior.contains_key(id);
+        let accepted = if prior { now.min(*committed) } else { now };
+        let start = grant.from.unwrap_or(accepted);
+        let until = ending(grant, start, limits, longest);
+        if until <= self.now {
+            return self.tell(
+                filed,
+                Level::Warning,
+                format!("over since {}: it grants nothing", moment(until)),
+                "delete the file",
+            );
+        }
+        let Some(vouched) = self.vouched(id, filed, None) else { return };
+        if !prior && *committed < limits.stale_after.before(self.now) {
+            return self.stale(id, filed);
+        }
+        self.settled.insert(id.clone());
+        let links = self.intake.chains.get(id).map(|chain| chain.links.clone()).unwrap_or_default();
+        self.admission.records.push(Record::Accept {
+            grant: id.clone(),
+            path: path.clone(),
+            blob: blob.clone(),
+            commit: commit.clone(),
+            author: author.clone(),
+            committed: *committed,
+            requester: grant.requester.clone(),
+            purpose: grant.purpose.clone(),
+            asks: grant.access.clone(),
+            from: grant.from,
+            ttl: grant.ttl,
+            stated: grant.until,
+            start,
+            until,
+            ceiling: longest.after(start),
+            vouched,
+            links: if start > self.now { links } else { Vec::new() },
+        });
+    }
+
+    fn stale(&mut self, id: &GrantId, filed: &Filed) {
+        let Filed { path, blob, grant: _, commit, author, committed, late: _ } = filed;
+        let limit = self.policy.limits.stale_after;
+        let reason = format!("committed at {}, more than {limit} before it could be accepted", moment(*committed));
+        if self.ledger.held.get(id).is_none_or(|(held, _)| held != blob) {
+            self.admission.records.push(Record::Hold {
+                grant: id.clone(),
+                path: path.clone(),
+                blob: blob.clone(),
+                commit: commit.clone(),
+                author: author.clone(),
+                committed: *committed,
+                reason: reason.as_str().into(),
+            });
+        }
+        let reason = format!("{reason}: if it is still needed, merge a new commit that changes the file");
+        self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+    }
+
+    fn tell(&mut self, filed: &Filed, level: Level, message: String, help: &str) {
+        let path = filed.path.clone();
+        self.admission.findings.push(Finding { path, spot: None, level, message, help: help.to_owned() });
+    }
+}
+
+/// `min(stated until, start + ttl, start + longest)`; with neither `ttl` nor `until`, `default_ttl` counts.
+fn ending(grant: &Grant, start: Timestamp, limits: &Limits, longest: Span) -> Timestamp {
+    let ttl = grant.ttl.or_else(|| grant.until.is_none().then_some(limits.default_ttl));
+    let ends = [grant.until, ttl.map(|ttl| ttl.after(start))];
+    ends.into_iter().flatten().fold(longest.after(start), Timestamp::min)
+}
+
+/// What is left of the accepted entries if this is the same request; `None` if whoever, whatever, wherever or `from` differs.
+fn same_request(terms: &Terms, grant: &Grant) -> Option<Vec<Arc<Ask>>> {
+    let known: BTreeSet<&AskId> = terms.asks.keys().collect();
+    let same = grant.requester == terms.requester && grant.from == terms.from;
+    (same && grant.access.iter().all(|ask| known.contains(&ask.id()))).then(|| grant.access.clone())
+}

@@ -1,0 +1,137 @@
+//! What the life of grants, and what is withheld of it, makes of the ledger: a part of the fold.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use litemap::LiteMap;
+
+use crate::model::{Ask, AskId, Commit, GrantId, Ledger, Origin, Proved, Record, State, Terms};
+
+/// Takes in a record of a grant's own life.
+pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
+    match record {
+        Record::Accept {
+            grant,
+            path,
+            blob,
+            commit,
+            author,
+            committed: _,
+            requester,
+            purpose,
+            asks,
+            from,
+            ttl,
+            stated,
+            start,
+            until,
+            ceiling,
+            vouched,
+            links,
+        } => {
+            let terms = Terms {
+                path: path.clone(),
+                blob: blob.clone(),
+                origin: Arc::new(Origin { commit: commit.clone(), author: author.clone() }),
+                requester: requester.clone(),
+                purpose: purpose.clone(),
+                asks: named(asks),
+                from: *from,
+                ttl: *ttl,
+                stated: *stated,
+                start: *start,
+                until: *until,
+                ceiling: *ceiling,
+                state: State::Live,
+                vouched: vouched.clone(),
+                links: links.clone(),
+            };
+            ledger.prior.remove(grant);
+            ledger.held.remove(grant);
+            ledger.withheld.remove(grant);
+            ledger.grants.insert(grant.clone(), terms);
+        }
+        Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until, vouched } => {
+            ledger.withheld.remove(grant);
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.path = path.clone();
+                terms.blob = blob.clone();
+                terms.origin = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+                terms.purpose = purpose.clone();
+                terms.asks = named(asks);
+                terms.ttl = *ttl;
+                terms.stated = *stated;
+                terms.until = *until;
+                terms.vouched = vouched.clone();
+            }
+        }
+        Record::Shorten { grant, until } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.until = terms.until.min(*until);
+            }
+        }
+        Record::Withdraw { grant, commit, author, effective } => {
+            let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+            part(ledger, grant, State::Withdrawn { effective: *effective, by }, at);
+        }
+        Record::Suspend { grant, commit, author, effective } => {
+            let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+            part(ledger, grant, State::Suspended { effective: *effective, by }, at);
+        }
+        Record::Restore { grant, .. } | Record::Resume { grant, .. } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.state = State::Live;
+                ledger.withdrawn.retain(|(_, id)| id != grant);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// It goes, for good or for a while.
+fn part(ledger: &mut Ledger, grant: &GrantId, state: State, at: Timestamp) {
+    if let Some(terms) = ledger.grants.get_mut(grant) {
+        let counted = matches!(terms.state, State::Suspended { .. });
+        terms.state = state;
+        if !counted {
+            ledger.withdrawn.push((at, grant.clone()));
+        }
+    }
+}
+
+/// Takes in what is known and withheld of commits.
+pub fn trust(ledger: &mut Ledger, record: &Record) {
+    match record {
+        Record::Prove { trust, proof } => {
+            let proved = Proved { trust: trust.clone(), proof: proof.clone() };
+            ledger.proofs.insert(proof.commit.clone(), proved);
+        }
+        Record::Withhold { grant, what } => {
+            ledger.withheld.insert(grant.clone(), what.clone());
+        }
+        Record::Clear { grant } => {
+            ledger.withheld.remove(grant);
+        }
+        _ => {}
+    }
+}
+
+/// A new head: proofs that nothing rests on any more go.
+pub fn head(ledger: &mut Ledger, commit: &Commit, at: Timestamp, adopted: bool) {
+    ledger.head = Some(commit.clone());
+    ledger.headed = Some(at);
+    ledger.adopted = adopted;
+    if !ledger.proofs.is_empty() {
+        let withheld = ledger.withheld.values().flat_map(|withheld| &withheld.chain.links);
+        let waiting = ledger.grants.values().flat_map(|terms| &terms.links);
+        let needed: BTreeSet<&Commit> = withheld.chain(waiting).map(|link| &link.commit).collect();
+        let idle: Vec<Commit> = ledger.proofs.keys().filter(|commit| !needed.contains(commit)).cloned().collect();
+        for commit in idle {
+            ledger.proofs.remove(&commit);
+        }
+    }
+}
+
+fn named(asks: &[Arc<Ask>]) -> LiteMap<AskId, Arc<Ask>> {
+    asks.iter().map(|ask| (ask.id(), ask.clone())).collect()
+}

@@ -1,0 +1,158 @@
+//! Whether the changes of a file pass what is asked of it. Pure: the proofs are facts, the judgement is made here, again and
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Commit, Link, Proof, Review, Said, Signature, Signer, Text, Trust, Trusted, Vouched};
+
+use super::demand::Demand;
+
+/// Judges each link; the answer is the verdict on the last one. The error is a sentence: which commit does not pass, and why.
+pub fn vouch(
+    links: &[Link],
+    proofs: &BTreeMap<Commit, Proof>,
+    demand: &Demand,
+    trusted: &Trusted,
+) -> Result<Vouched, String> {
+    let mut vouched = Vouched { rules: demand.rules.clone(), ..Vouched::default() };
+    for link in links {
+        let short = link.commit.short();
+        vouched =
+            Case { link, demand, trusted }.judge(proofs.get(&link.commit)).map_err(|why| format!("{short} {why}"))?;
+    }
+    Ok(vouched)
+}
+
+struct Case<'a> {
+    link: &'a Link,
+    demand: &'a Demand,
+    trusted: &'a Trusted,
+}
+
+impl Case<'_> {
+    fn judge(&self, proof: Option<&Proof>) -> Result<Vouched, String> {
+        let Self { link, demand, trusted } = self;
+        let Demand { level, approvals, approvers: _, interested: _, rules } = demand;
+        if link.parents > 2 {
+            return Err("merges more than two lines at once: merge them one by one".into());
+        }
+        let mut vouched = Vouched { level: *level, rules: rules.clone(), ..Vouched::default() };
+        if *level == Trust::Branch {
+            return Ok(vouched);
+        }
+        let proof = proof.ok_or("has not been verified yet")?;
+        let key = match &proof.signature {
+            Signature::By(key) => key,
+            Signature::Bad(why) => return Err(why.to_string()),
+        };
+        if let Some(why) = &proof.unsigned {
+            return Err(format!("brought in a commit that does not count: {why}"));
+        }
+        let by_forge = trusted.merge_keys.contains(key);
+        let review = self.review(proof);
+        // The forge signs whatever its users click and write in its pages: alone that proves nothing.
+        if by_forge || proof.signers.iter().any(|key| trusted.merge_keys.contains(key)) {
+            review.clone().map_err(|why| {
+                format!("is signed with the forge's own key, which counts only with its record: {why}")
+            })?;
+        }
+        vouched.signer = Some(Signer { key: key.clone(), person: trusted.signer(key).cloned() });
+        let people = |keys: &BTreeSet<_>| keys.iter().map(|key| self.person(key)).collect::<BTreeSet<Text>>();
+        vouched.askers = people(&proof.signers);
+        if proof.parents < 2 && !by_forge {
+            vouched.askers.insert(self.person(key));
+        }
+        if let Ok(review) = &review {
+            vouched.request = Some(review.number);
+            vouched.merger = review.merger.map(|id| self.user(id));
+            vouched.askers.extend(review.authors.iter().map(|id| self.user(*id)));
+        }
+        if *level == Trust::Signed {
+            return Ok(vouched);
+        }
+        let mut approving = BTreeSet::new();
+        let mut lacks = Vec::new();
+        match self.by_signature(proof, by_forge, &vouched.askers) {
+            Ok(person) => approving.extend([person]),
+            Err(why) => lacks.push(why),
+        }
+        match review {
+            Ok(review) => {
+                let count = approving.len();
+                approving.extend(self.by_forge(&review, &vouched.askers));
+                if approving.len() == count {
+                    lacks.push(format!("no review of #{} counts: it takes somebody in `people` who may approve, and neither asks, signs nor benefits", review.number));
+                }
+            }
+            Err(why) => lacks.push(why),
+        }
+        if approving.len() < *approvals {
+            let so_far = if approving.is_empty() {
+                "nobody".to_owned()
+            } else {
+                approving.iter().map(|name| &**name).collect::<Vec<_>>().join(", ")
+            };
+            return Err(format!("is approved by {so_far}, and needs {approvals}: {}", lacks.join("; ")));
+        }
+        vouched.approvers = approving;
+        Ok(vouched)
+    }
+
+    /// The record of the forge, if it covers this file.
+    fn review<'p>(&self, proof: &'p Proof) -> Result<&'p Review, String> {
+        match &proof.forge {
+            Said::Unasked => Err("no forge is configured".into()),
+            Said::Away(_) => Err("the forge does not answer".into()),
+            Said::Missing(why) => Err(why.to_string()),
+            Said::Review(review) if review.differs.contains(&self.link.path) => {
+                Err(format!("the file is not as it was approved in #{}", review.number))
+            }
+            Said::Review(review) => Ok(review),
+        }
+    }
+
+    /// Two people by their keys: one signed all that was merged, another one signed the merge and changed nothing in it.
+    fn by_signature(&self, proof: &Proof, by_forge: bool, askers: &BTreeSet<Text>) -> Result<Text, String> {
+        let Signature::By(key) = &proof.signature else { return Err("it is not signed".into()) };
+        if proof.parents != 2 || by_forge {
+            return Err("it is no merge that an approver signed".into());
+        }
+        if proof.differs.contains(&self.link.path) {
+            return Err("the merge changed the file to what was not in the branch".into());
+        }
+        let Some(approver) = self.trusted.signer(key) else {
+            return Err(format!("the key {key} on the merge is nobody's in `people`"));
+        };
+        let mut signers = proof.signers.iter().map(|key| self.trusted.signer(key));
+        match (signers.next(), proof.signers.len()) {
+            (None, _) => return Err("it brought in no commit".into()),
+            (Some(None), _) => return Err("the branch is signed by a key that is nobody's in `people`".into()),
+            (Some(first), _) if signers.any(|signer| signer != first) => {
+                return Err("the branch is not signed by one person alone".into());
+            }
+            _ => {}
+        }
+        self.may(approver, askers).then(|| approver.clone()).ok_or_else(|| {
+            format!("{approver} signed the merge, and cannot approve it: asks, benefits, or is not among those who may")
+        })
+    }
+
+    fn by_forge(&self, review: &Review, askers: &BTreeSet<Text>) -> BTreeSet<Text> {
+        let ids = review.approvers.difference(&review.authors);
+        let people = ids.filter_map(|id| self.trusted.user(*id));
+        people.filter(|person| self.may(person, askers)).cloned().collect()
+    }
+
+    fn may(&self, person: &Text, askers: &BTreeSet<Text>) -> bool {
+        let listed = self.demand.approvers.as_ref().is_none_or(|may| may.contains(person));
+        listed && !askers.contains(person) && !self.demand.interested.contains(person)
+    }
+
+    fn person(&self, key: &crate::model::Key) -> Text {
+        self.trusted.signer(key).cloned().unwrap_or_else(|| key.to_string().into())
+    }
+
+    fn user(&self, id: u64) -> Text {
+        self.trusted.user(id).cloned().unwrap_or_else(|| format!("user {id}").into())
+    }
+}

@@ -1,0 +1,44 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    decide::{Intake, Targets},
+    model::{Clock, Commit, Event, Finding, Plan, Policy, Read, Reading, Source, SourceError},
+};
+
+use super::intake::Librarian;
+
+/// What the reading half is made of.
+pub struct Parts {
+    pub targets: Arc<Targets>,
+    pub readers: BTreeMap<&'static str, Arc<dyn Read>>,
+    pub source: Arc<dyn Source>,
+    pub clock: Arc<dyn Clock>,
+    pub policy: Arc<Policy>,
+}
+
+/// Everything that happens, handled one by one by whoever runs the cycle.
+pub enum Happening {
+    /// The branch's head, or why there is none.
+    Fetched(Result<Commit, SourceError>),
+    /// A revision was read, or could not be.
+    Taken(Box<(Librarian, Result<Intake, SourceError>)>),
+    /// A look at the cloud came back.
+    Read(Vec<Reading>),
+    /// A writer tells of a step.
+    Told(Event),
+    /// A writer is through with these intents: whatever it did not tell of is of unknown fate.
+    Through(Vec<u64>),
+}
+
+/// What a turn decided, for whoever shows or does it.
+#[derive(Debug, Clone, Default)]
+pub struct Outlook {
+    pub plan: Plan,
+    pub findings: Vec<Finding>,
+    /// The head that the findings are about.
+    pub head: Option<Commit>,
+    /// Why nothing is granted, if so.
+    pub standstill: Option<String>,
+    /// Why the last fetch failed.
+    pub source: Option<String>,
+}
