@@ -22,6 +22,7 @@ pub enum Verb {
     Status(Status),
     History(History),
     Audit(Audit),
+    Source(Source),
     Doctor(Doctor),
     Documents(Documents),
     Schema(Schema),
@@ -212,6 +213,40 @@ pub struct Verify {
     /// A line's number and hash that were noted outside, as `audit verify` prints them
     #[arg(long, value_name = "SEQ:HASH")]
     pub checkpoint: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Say which history of the repository counts
+#[derive(Debug, Args)]
+pub struct Source {
+    #[command(subcommand)]
+    pub verb: SourceVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SourceVerb {
+    Accept(Accept),
+}
+
+/// Accept a head by name after granting was frozen: history was rewritten, or the branch was gone
+///
+/// The branch must hold the commit on its first-parent line. Live grants that have no file there are withdrawn; what is
+/// withheld stays withheld. Takes the journal's lock, so the daemon is stopped for a moment. Exits 0 if it is accepted, 1 if
+/// not.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  grantd source accept --rev 3f2a91c0d4… --reason \"CHG-211: a token was purged from history\""
+)]
+pub struct Accept {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// The commit from which it goes on
+    #[arg(long, value_name = "SHA")]
+    pub rev: String,
+    /// Why, in one line: it stands in the journal for ever
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

@@ -1,6 +1,7 @@
 //! One file a verb: reads the configuration, plugs the parts together, prints, and answers the exit code. The edge: only
 //! here are the environment and the file system of the user touched.
 
+mod accept;
 mod apply;
 mod audit;
 mod demo;
@@ -17,7 +18,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use crate::cli::{AuditVerb, Cli, DocumentsVerb, Verb};
+use crate::cli::{AuditVerb, Cli, DocumentsVerb, SourceVerb, Verb};
 
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
@@ -31,6 +32,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::History(args) => history::run(&args),
         Verb::Audit(args) => match args.verb {
             AuditVerb::Verify(args) => audit::verify(&args),
+        },
+        Verb::Source(args) => match args.verb {
+            SourceVerb::Accept(args) => accept::run(&args),
         },
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Documents(args) => match args.verb {

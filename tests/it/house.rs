@@ -115,6 +115,7 @@ fn help_begins_with_an_imperative_and_shows_examples() {
         &["status"],
         &["history"],
         &["audit", "verify"],
+        &["source", "accept"],
         &["doctor"],
         &["documents", "show"],
         &["documents", "install"],
@@ -124,7 +125,7 @@ fn help_begins_with_an_imperative_and_shows_examples() {
         let (code, help) = grantd(&[verb, &["--help"]].concat());
         assert_eq!(code, 0, "{verb:?}");
         let first = help.split_whitespace().next().unwrap();
-        let imperatives = ["Check", "Show", "Do", "Begin", "Run", "Verify", "Print", "Tell", "Bring"];
+        let imperatives = ["Check", "Show", "Do", "Begin", "Run", "Verify", "Print", "Tell", "Bring", "Accept"];
         assert!(imperatives.contains(&first), "{verb:?} begins with {first}");
         assert!(help.contains("Examples:\n  grantd"), "{verb:?} shows no examples");
         let readme = fs::read_to_string(root().join("README.md")).unwrap();

@@ -67,7 +67,7 @@ fn snap(site: &Site, name: &str, arguments: &[&str]) {
 #[test]
 fn help() {
     let site = Site::bare();
-    let verbs: [&[&str]; 16] = [
+    let verbs: [&[&str]; 18] = [
         &[],
         &["lint"],
         &["plan"],
@@ -78,6 +78,8 @@ fn help() {
         &["history"],
         &["audit"],
         &["audit", "verify"],
+        &["source"],
+        &["source", "accept"],
         &["doctor"],
         &["documents"],
         &["documents", "show"],

@@ -1,0 +1,80 @@
+use std::{collections::BTreeSet, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    cli::{Accept, Format},
+    decide::{render::count, stem},
+    model::{GrantId, Record, State},
+};
+
+use super::{print, print_json, setup, setup::Setup};
+
+pub fn run(args: &Accept) -> Result<ExitCode> {
+    let reason = args.reason.trim();
+    if reason.is_empty() || reason.chars().any(char::is_control) {
+        bail!("--reason is one line for those who read the journal later: write why this history is right");
+    }
+    let setup = Setup::load(&args.configured.config)?;
+    setup::runtime()?.block_on(async {
+        let now = setup.clock().now();
+        // The lock first: what is compared must still be so when it is written.
+        let mut book = setup.book(now).context(
+            "a daemon that runs must be stopped for a moment (systemctl stop grantd): what ends meanwhile ends when it is started again",
+        )?;
+        let source = setup.source()?;
+        let head = source.fetch().await?;
+        let commit = source.resolve(&args.rev).await?;
+        if !source.log(&head, Some(&commit)).await?.descends {
+            bail!(
+                "{commit} is not on the first-parent line of {head}, the head of the branch: granting would freeze again; name the head, or a commit on its line"
+            );
+        }
+        let tree = source.tree(&commit).await?;
+        if let Some(why) = tree.refused {
+            bail!("the tree of {commit} is refused: {why}");
+        }
+        let ledger = book.ledger();
+        if ledger.freeze.is_none() && ledger.head.as_ref() == Some(&commit) {
+            bail!("{commit} is the accepted head already, and nothing is frozen: there is nothing to accept");
+        }
+        let present: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
+        let gone: Vec<GrantId> = ledger
+            .grants
+            .iter()
+            .filter(|(id, terms)| !matches!(terms.state, State::Withdrawn { .. }) && !present.contains(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let previous = ledger.head.clone();
+        let by = format!("uid {}", rustix::process::getuid().as_raw());
+        let adopt = Record::Adopt {
+            commit: commit.clone(),
+            previous: previous.clone(),
+            reason: reason.into(),
+            by: by.as_str().into(),
+        };
+        if book.write(now, vec![adopt]).is_none() {
+            bail!("the journal cannot be written: nothing was accepted");
+        }
+        match args.format {
+            Format::Json => print_json(&serde_json::json!({
+                "commit": commit,
+                "previous": previous,
+                "reason": reason,
+                "by": by,
+                "withdraws": gone,
+            }))?,
+            Format::Text => {
+                let previous = previous.map_or_else(|| "none".to_owned(), |previous| previous.to_string());
+                print(&format!("accepted {commit}\nbefore   {previous}\n"));
+                if !gone.is_empty() {
+                    let names: Vec<&str> = gone.iter().map(GrantId::as_str).collect();
+                    let files = count(gone.len(), "live grant");
+                    print(&format!("{files} without a file there, to be withdrawn: {}\n", names.join(", ")));
+                }
+                print("what is withheld stays withheld: each change must still pass\n");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
