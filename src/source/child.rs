@@ -12,8 +12,12 @@ use tokio::{
 pub struct Limits {
     /// From its start to its end.
     pub time: Duration,
-    /// Address space of each process, bytes.
+    /// Processor time of each process, seconds.
+    pub cpu: u64,
+    /// What each process may write to of its memory (heap, stacks, own mappings), bytes.
     pub memory: u64,
+    /// Address space of each process, bytes: also what it maps of files and only reads.
+    pub space: u64,
     /// The largest file that it may write, bytes.
     pub file: u64,
     /// The most that it may print, bytes.
@@ -72,10 +76,18 @@ pub async fn run(mut command: Command, limits: &Limits) -> Result<Output, Failur
 impl Limits {
     /// Sets the limits from outside, right after the start: what the child starts inherits them.
     fn put_on(&self, pid: Pid) -> Result<(), rustix::io::Errno> {
-        for (resource, most) in [(Resource::As, self.memory), (Resource::Fsize, self.file), (Resource::Core, 0)] {
+        for (resource, most, hard) in [
+            // At the first the kernel sends SIGXCPU, by which we know why it ended; at the second it kills.
+            (Resource::Cpu, self.cpu, self.cpu + 1),
+            (Resource::Data, self.memory, self.memory),
+            (Resource::As, self.space, self.space),
+            (Resource::Fsize, self.file, self.file),
+            (Resource::Core, 0, 0),
+        ] {
             // Nobody may raise his own hard limit.
-            let most = Some(getrlimit(resource).maximum.map_or(most, |ours| ours.min(most)));
-            match prlimit(Some(pid), resource, Rlimit { current: most, maximum: most }) {
+            let ours = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let limit = Rlimit { current: Some(most.min(ours)), maximum: Some(hard.min(ours)) };
+            match prlimit(Some(pid), resource, limit) {
                 Ok(_) | Err(rustix::io::Errno::SRCH) => {}
                 Err(e) => return Err(e),
             }

@@ -1,32 +1,27 @@
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use rustix::fs::{FlockOperation, flock};
 use tokio::{process::Command, sync::Mutex, time::sleep};
 
 use super::{
     Settings,
+    caps::{Bounds, Caps},
     child::{self, Limits, Output},
     git::Git,
+    login::{Token, ssh_command},
+    quarantine::{BROUGHT, Quarantine},
+    refusals::Refusals,
     settings::{Transport, transport},
     tree,
+    words::{clean, last_words},
 };
 use crate::model::{Commit, SourceError, secret_file};
 
-const MIB: u64 = 1024 * 1024;
-
-/// One question to the remote: a few round trips, one line of an answer.
-const ASK: Limits = Limits { time: Duration::from_secs(30), memory: 1024 * MIB, file: MIB, output: 64 * 1024 };
-/// The first fetch brings the whole history, and an operator waits for it.
-const FIRST: Limits =
-    Limits { time: Duration::from_secs(15 * 60), memory: 4096 * MIB, file: 2048 * MIB, output: 64 * 1024 };
-/// Later fetches bring some commits with some small files each.
-const LATER: Limits = Limits { time: Duration::from_secs(120), memory: 1024 * MIB, file: 128 * MIB, output: 64 * 1024 };
 /// How long a fetch of another process (`grantd plan` beside the daemon) is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -34,8 +29,10 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 /// 2.47: `fsckObjects` does nothing there). A depth is what git refuses to ask such a server for; this one means the
 /// whole history.
 const SMART_ONLY: &str = "--depth=2147483647";
-/// The longest token, bytes.
-const TOKEN: u64 = 16 * 1024;
+/// Where commits are kept alive that were fetched by their id.
+const REVIEW: &str = "refs/grantd/review";
+/// What `git update-ref` takes for a ref that is not there.
+const NOTHING: &str = "0000000000000000000000000000000000000000";
 
 /// The remote branch, and how it is reached.
 #[derive(Debug)]
@@ -48,15 +45,16 @@ pub struct Remote {
     token: Option<PathBuf>,
     http: bool,
     pub(super) limits: Bounds,
-    /// Whether the bare repository may hold what a killed git left there. One fetch at a time.
-    dirty: Mutex<bool>,
+    /// One fetch at a time.
+    pub(super) turn: Mutex<Turn>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub ask: Limits,
-    pub first: Limits,
-    pub later: Limits,
+/// What one fetch leaves for the next.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Whether the bare repository may hold what a killed git left there.
+    dirty: bool,
+    pub refusals: Refusals,
 }
 
 impl Remote {
@@ -79,8 +77,8 @@ impl Remote {
             ssh,
             token,
             http,
-            limits: Bounds { ask: ASK, first: FIRST, later: LATER },
-            dirty: Mutex::new(true),
+            limits: Bounds::USUAL,
+            turn: Mutex::new(Turn { dirty: true, refusals: Refusals::default() }),
         })
     }
 
@@ -90,9 +88,8 @@ impl Remote {
 
     /// Brings the branch up to date and answers its head.
     pub async fn fetch(&self) -> Result<Commit, SourceError> {
-        let mut dirty = self.dirty.lock().await;
-        let broken = |e| SourceError::Broken(format!("the folder {} cannot be used: {e}", self.git.bare().display()));
-        self.git.prepare().map_err(broken)?;
+        let mut turn = self.turn.lock().await;
+        self.git.prepare().map_err(|e| self.unusable(&e))?;
         let _lock = self.lock().await?;
         let token = self.token()?;
         let theirs = self.ask(token.as_ref()).await?;
@@ -100,14 +97,73 @@ impl Remote {
         if ours.as_ref() == Some(&theirs) {
             return Ok(theirs);
         }
-        if *dirty {
-            self.git.sweep().map_err(broken)?;
-        }
-        *dirty = true;
-        self.bring(token.as_ref(), ours.is_none()).await?;
-        *dirty = false;
+        turn.refusals.pass(&theirs)?;
+        let what = format!("refs/heads/{}", self.branch);
+        let brought = self.take(&mut turn, &what, ours.as_ref(), ours.is_none(), token.as_ref()).await;
         // What was fetched, not what was announced: the branch may have moved in between.
-        self.head().await?.ok_or_else(|| SourceError::Broken(format!("git fetched {} and left no head", self.url)))
+        let head = brought.map_err(|e| turn.refusals.note(&theirs, e))?;
+        turn.refusals.forget(&theirs);
+        self.point(tree::FETCHED, &head, ours.as_ref()).await?;
+        turn.dirty = false;
+        self.tidy(&mut turn).await;
+        Ok(head)
+    }
+
+    /// Brings one commit with all that is behind it, unless it is here. The branch stays where it is.
+    pub async fn bring(&self, commit: &Commit) -> Result<(), SourceError> {
+        tree::object_id(&commit.0)?;
+        let mut turn = self.turn.lock().await;
+        self.git.prepare().map_err(|e| self.unusable(&e))?;
+        let _lock = self.lock().await?;
+        let wanted = commit.clone();
+        if self.read(move |bare| tree::has_commit(bare, &wanted)).await? {
+            return Ok(());
+        }
+        turn.refusals.pass(commit)?;
+        let token = self.token()?;
+        let ours = self.head().await?;
+        let brought = self.take(&mut turn, &commit.0, ours.as_ref(), false, token.as_ref()).await;
+        let brought = brought.map_err(|e| turn.refusals.note(commit, e))?;
+        if brought != *commit {
+            return Err(SourceError::Broken(format!("{} was asked for {commit} and sent {brought}", self.url)));
+        }
+        turn.refusals.forget(commit);
+        self.point(&format!("{REVIEW}/{commit}"), commit, None).await?;
+        turn.dirty = false;
+        self.tidy(&mut turn).await;
+        Ok(())
+    }
+
+    fn unusable(&self, e: &io::Error) -> SourceError {
+        SourceError::Broken(format!("the folder {} cannot be used: {e}", self.git.bare().display()))
+    }
+
+    /// Fetches a ref or a commit into a quarantine and, if nothing is wrong with it, its objects into our repository. Moves
+    /// no ref.
+    async fn take(
+        &self,
+        turn: &mut Turn,
+        what: &str,
+        ours: Option<&Commit>,
+        first: bool,
+        token: Option<&Token>,
+    ) -> Result<Commit, SourceError> {
+        if turn.dirty {
+            self.git.sweep().map_err(|e| self.unusable(&e))?;
+        }
+        turn.dirty = true;
+        let caps = if first { self.limits.first } else { self.limits.later };
+        let quarantine = Quarantine::new(&self.git, ours).map_err(|e| self.unusable(&e))?;
+        self.download(what, &caps, first, token).await?;
+        let help = Bounds::help(first, self.git.bare());
+        let url = self.url.clone();
+        let admit = move || {
+            let refused = |why| SourceError::Unreachable(format!("{url} sends what is not taken: {why}{help}"));
+            let commit = quarantine.check(&caps).map_err(refused)?;
+            quarantine.admit().map_err(|e| SourceError::Broken(format!("what was fetched cannot be kept: {e}")))?;
+            Ok(commit)
+        };
+        self.read(move |_| admit()).await
     }
 
     /// What the remote says that its branch is.
@@ -136,8 +192,8 @@ impl Remote {
         }
     }
 
-    async fn bring(&self, token: Option<&Token>, first: bool) -> Result<(), SourceError> {
-        let refspec = format!("+refs/heads/{}:{}", self.branch, tree::FETCHED);
+    async fn download(&self, what: &str, caps: &Caps, first: bool, token: Option<&Token>) -> Result<(), SourceError> {
+        let refspec = format!("+{what}:{BROUGHT}");
         let mut arguments = vec![
             "fetch",
             "--quiet",
@@ -153,15 +209,56 @@ impl Remote {
             arguments.push(SMART_ONLY);
         }
         arguments.extend(["--", &self.url, &refspec]);
-        let limits = if first { &self.limits.first } else { &self.limits.later };
-        let output = self.run(self.command(&arguments, token), limits, token).await?;
-        if output.status.success() { Ok(()) } else { Err(self.failure("cannot be fetched", &output, token)) }
+        let command = self.dress(self.git.command_in(self.git.quarantine(), &arguments), token);
+        let help = Bounds::help(first, self.git.bare());
+        let output = child::run(command, &caps.child).await.map_err(|failure| {
+            let help = if failure.is_breach() { help.as_str() } else { "" };
+            SourceError::Unreachable(clean(&format!("{} cannot be fetched: {failure}{help}", self.url), token))
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = last_words(&output.stderr, token);
+        if let Some(why) = caps.child.broken(&said, output.status) {
+            return Err(SourceError::Unreachable(format!("{} cannot be fetched: {why}{help} (git: {said})", self.url)));
+        }
+        let hidden = ["not our ref", "unadvertised object"].iter().any(|words| said.contains(words));
+        if hidden && !what.starts_with("refs/") {
+            return Err(SourceError::Unreachable(format!(
+                "{} does not hand out the commit {what}: {said}; let the server give commits by their id \
+                 (`uploadpack.allowAnySHA1InWant`), or see whether it is gone",
+                self.url
+            )));
+        }
+        Err(self.failure("cannot be fetched", &output, token))
+    }
+
+    /// Moves a ref of ours, from where we saw it.
+    async fn point(&self, name: &str, to: &Commit, from: Option<&Commit>) -> Result<(), SourceError> {
+        let from = from.map_or(NOTHING, |from| &from.0);
+        let command = self.git.command(&["update-ref", name, &to.0, from]);
+        let broken = |what: String| SourceError::Broken(format!("{name} cannot be moved to {to}: {what}"));
+        let output = child::run(command, &self.limits.ask).await.map_err(|e| broken(e.to_string()))?;
+        if output.status.success() { Ok(()) } else { Err(broken(last_words(&output.stderr, None))) }
+    }
+
+    /// Joins packs when there are many: each fetch brings one. Every object stays. If it fails nothing is lost, and the
+    /// next fetch tries again.
+    async fn tidy(&self, turn: &mut Turn) {
+        if self.git.packs() <= self.limits.packs {
+            return;
+        }
+        let command = self.git.command(&["repack", "--quiet", "-d", "--geometric=2"]);
+        turn.dirty = !child::run(command, &self.limits.tidy).await.is_ok_and(|output| output.status.success());
     }
 
     /// The command, with what this remote needs to be reached. The token goes by the environment, which only our own
     /// user can read, and never into the arguments, which everybody can.
     pub(super) fn command(&self, arguments: &[&str], token: Option<&Token>) -> Command {
-        let mut command = self.git.command(arguments);
+        self.dress(self.git.command(arguments), token)
+    }
+
+    fn dress(&self, mut command: Command, token: Option<&Token>) -> Command {
         if let Some(ssh) = &self.ssh {
             command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
         }
@@ -184,17 +281,20 @@ impl Remote {
     fn failure(&self, what: &str, output: &Output, token: Option<&Token>) -> SourceError {
         let said = last_words(&output.stderr, token);
         let said = if said.is_empty() { format!("git ended with {} and said nothing", output.status) } else { said };
-        let help = if said.contains("signal 25") || said.contains("File too large") || said.contains("ut of memory") {
-            format!("; it is larger than a fetch may be: remove {} to fetch it anew", self.git.bare().display())
-        } else {
-            String::new()
-        };
-        SourceError::Unreachable(format!("{} {what}: {said}{help}", self.url))
+        SourceError::Unreachable(format!("{} {what}: {said}", self.url))
     }
 
     async fn head(&self) -> Result<Option<Commit>, SourceError> {
+        self.read(tree::fetched).await
+    }
+
+    /// Runs what blocks on the disk beside the runtime.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
         let bare = self.git.bare().to_owned();
-        tokio::task::spawn_blocking(move || tree::fetched(&bare))
+        tokio::task::spawn_blocking(move || read(&bare))
             .await
             .unwrap_or_else(|e| Err(SourceError::Broken(format!("reading the local repository was cut off: {e}"))))
     }
@@ -224,96 +324,5 @@ impl Remote {
                 Err(e) => return Err(failed(e.into())),
             }
         }
-    }
-}
-
-/// An access token, and what is sent of it. Neither is ever printed.
-pub(super) struct Token {
-    plain: String,
-    basic: String,
-}
-
-impl Token {
-    fn read(path: &Path) -> Result<Self, String> {
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(TOKEN + 1).read_to_string(&mut text))
-            .map_err(|e| format!("the token file {} cannot be read: {e}", path.display()))?;
-        let plain = text.trim().to_owned();
-        if plain.is_empty() || text.len() as u64 > TOKEN || !plain.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(format!("the token file {} does not hold one token on one line", path.display()));
-        }
-        // The user name that GitHub asks for; the other forges take any.
-        let basic = BASE64_STANDARD.encode(format!("x-access-token:{plain}"));
-        Ok(Self { plain, basic })
-    }
-}
-
-/// `GIT_SSH_COMMAND`: nobody's configuration, one key, pinned hosts. Git hands it to a shell.
-fn ssh_command(key: Option<&Path>, known_hosts: Option<&Path>) -> Result<String, String> {
-    let mut words: Vec<String> = ["ssh", "-F", "/dev/null", "-a", "-x", "-T"].map(str::to_owned).into();
-    let mut option = |text: String| words.extend(["-o".to_owned(), text]);
-    for fixed in [
-        "BatchMode=yes",
-        "IdentitiesOnly=yes",
-        "IdentityAgent=none",
-        "StrictHostKeyChecking=yes",
-        "UpdateHostKeys=no",
-        "ClearAllForwardings=yes",
-        "ConnectTimeout=15",
-        "LogLevel=ERROR",
-    ] {
-        option(fixed.into());
-    }
-    match key {
-        Some(key) => option(format!("IdentityFile={}", ssh_path(key)?)),
-        None => option("IdentityFile=none".into()),
-    }
-    match known_hosts {
-        Some(hosts) => {
-            option(format!("UserKnownHostsFile={}", ssh_path(hosts)?));
-            option("GlobalKnownHostsFile=/dev/null".into());
-        }
-        None => option("UserKnownHostsFile=/dev/null".into()),
-    }
-    Ok(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
-}
-
-/// A path as ssh reads it in an option: `"` keeps blanks together, `%` begins a token, `${` a variable.
-fn ssh_path(path: &Path) -> Result<String, String> {
-    match path.to_str() {
-        Some(text) if !text.contains(['"', '\\', '$']) && !text.chars().any(char::is_control) => {
-            Ok(format!("\"{}\"", text.replace('%', "%%")))
-        }
-        _ => Err(format!("ssh cannot be given the path {}: rename it", path.display())),
-    }
-}
-
-/// One word for a shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// The last lines that say something, on one line, without control characters and secrets.
-pub(super) fn last_words(stderr: &[u8], token: Option<&Token>) -> String {
-    const LINES: usize = 4;
-    const CHARACTERS: usize = 300;
-    /// Says nothing that the lines before it do not say.
-    const NOISE: [&str; 2] = ["Please make sure you have the correct access rights", "and the repository exists."];
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<String> = text
-        .split(['\n', '\r'])
-        .map(|line| clean(line, token).trim().chars().take(CHARACTERS).collect())
-        .filter(|line: &String| !line.is_empty() && !NOISE.contains(&line.as_str()))
-        .collect();
-    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ")
-}
-
-fn clean(text: &str, token: Option<&Token>) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    match token {
-        // Whole first: the encoded form is another string than the plain one.
-        Some(token) => text.replace(&token.basic, "***").replace(&token.plain, "***"),
-        None => text,
     }
 }

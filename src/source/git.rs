@@ -10,6 +10,7 @@ use tokio::process::Command;
 pub struct Git {
     bare: PathBuf,
     home: PathBuf,
+    quarantine: PathBuf,
 }
 
 /// What no configuration file says, because none is read but our own.
@@ -54,7 +55,7 @@ const LOCAL: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\
 impl Git {
     /// `state` is absolute.
     pub fn new(state: &Path) -> Self {
-        Self { bare: state.join("git"), home: state.join("git-home") }
+        Self { bare: state.join("git"), home: state.join("git-home"), quarantine: state.join("git-incoming") }
     }
 
     pub fn bare(&self) -> &Path {
@@ -65,8 +66,18 @@ impl Git {
         &self.home
     }
 
-    /// `git` with an environment and a configuration of our own, and nothing of the daemon's.
+    /// Where one fetch puts what it brings.
+    pub fn quarantine(&self) -> &Path {
+        &self.quarantine
+    }
+
+    /// `git` in our repository, with an environment and a configuration of our own, and nothing of the daemon's.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in(&self.bare, arguments)
+    }
+
+    /// The same in another repository.
+    pub fn command_in(&self, repository: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         command
             .env_clear()
@@ -85,7 +96,7 @@ impl Git {
             command.arg("-c").arg(setting);
         }
         let mut place = std::ffi::OsString::from("--git-dir=");
-        place.push(&self.bare);
+        place.push(repository);
         command.arg(place).args(arguments);
         command
     }
@@ -95,16 +106,14 @@ impl Git {
         use std::fs;
         fs::create_dir_all(&self.home)?;
         replace(&self.home.join("gitconfig"), GLOBAL)?;
-        for folder in ["objects/pack", "objects/info", "refs/heads", "refs/tags", "refs/grantd"] {
-            fs::create_dir_all(self.bare.join(folder))?;
-        }
-        for (name, content) in [("config", LOCAL), ("HEAD", "ref: refs/grantd/fetched\n")] {
-            let file = self.bare.join(name);
-            if fs::metadata(&file).map_or(0, |found| found.len()) == 0 {
-                replace(&file, content)?;
-            }
-        }
-        Ok(())
+        layout(&self.bare, "ref: refs/grantd/fetched\n")
+    }
+
+    /// How many packs there are; none if that cannot be told.
+    pub fn packs(&self) -> usize {
+        let is_pack = |name: &std::ffi::OsStr| name.as_encoded_bytes().ends_with(b".pack");
+        let listed = std::fs::read_dir(self.bare.join("objects/pack"));
+        listed.map_or(0, |files| files.flatten().filter(|file| is_pack(&file.file_name())).count())
     }
 
     /// Removes what a killed git leaves: half-written objects, which would fill the disk, and locks, which would keep
@@ -137,6 +146,21 @@ impl Git {
         }
         Ok(())
     }
+}
+
+/// Makes a bare repository, as far as it is not there.
+pub fn layout(bare: &Path, head: &str) -> io::Result<()> {
+    use std::fs;
+    for folder in ["objects/pack", "objects/info", "refs/heads", "refs/tags", "refs/grantd"] {
+        fs::create_dir_all(bare.join(folder))?;
+    }
+    for (name, content) in [("config", LOCAL), ("HEAD", head)] {
+        let file = bare.join(name);
+        if fs::metadata(&file).map_or(0, |found| found.len()) == 0 {
+            replace(&file, content)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a whole file or none, so that a git that runs beside us never reads half of it.

@@ -1,95 +1,157 @@
-use std::time::Duration;
+use std::{iter::Peekable, slice::Split, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
     child::{self, Limits},
-    fetch::last_words,
     git::Git,
+    words::last_words,
 };
 use crate::model::{Change, Commit, Log, Oid, SourceError, Text, names_grant};
 
 /// About 250 bytes a commit: a million commits.
-const LIMITS: Limits = Limits { time: Duration::from_secs(120), memory: 2 << 30, file: 0, output: 256 << 20 };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(120), cpu: 120, memory: 1 << 30, space: 4 << 30, file: 0, output: 256 << 20 };
 
 /// The longest author that is kept, characters.
 const AUTHOR: usize = 200;
 
-/// Asks for every commit of the line, also for those that touch nothing below the folder: only an unbroken chain of
-/// first parents proves that `since` lies on it. Dates are the author's, so `since..head` alone proves nothing.
-const ARGUMENTS: [&str; 13] = [
+/// How every commit and what it changed is printed. `sparse`: also what touches nothing below the folder.
+const PRINT: [&str; 11] = [
     "log",
-    "--first-parent",
     "--full-history",
     "--sparse",
     "--raw",
     "-z",
     "--no-renames",
     "--no-abbrev",
-    "--diff-merges=first-parent",
     "--root",
     "--no-mailmap",
     "--ignore-submodules=none",
     "--format=tformat:%H%x00%P%x00%ct%x00%an <%ae>",
 ];
 
+/// Every commit of the line is asked for, because only an unbroken chain of first parents proves that `since` lies on it.
+/// Dates are the author's, so `since..head` alone proves nothing.
+const LINE: [&str; 2] = ["--first-parent", "--diff-merges=first-parent"];
+
+/// Against each parent by itself; and of these comparisons the ones, whole, in which a path vanished or became something
+/// else. Git must not simplify the history (`--sparse` in [`PRINT`]): it would pass over a merge whose kept side is new
+/// and whose dropped side is old.
+const GONE: [&str; 2] = ["--diff-merges=separate", "--diff-filter=DT*"];
+
 /// The first-parent line from `since` to `head`, both of which are in the repository.
 pub async fn log(git: &Git, head: &Commit, since: Option<&Commit>, folder: &str) -> Result<Log, SourceError> {
     let range = since.map_or_else(|| head.to_string(), |since| format!("{since}..{head}"));
-    let mut arguments = ARGUMENTS.to_vec();
-    arguments.extend([range.as_str(), "--", folder]);
-    let broken = |what: String| SourceError::Broken(format!("the history up to {head} cannot be read: {what}"));
-    let output = child::run(git.command(&arguments), &LIMITS).await.map_err(|e| broken(e.to_string()))?;
-    if !output.status.success() {
-        return Err(broken(last_words(&output.stderr, None)));
-    }
-    let (mut changes, end) = parse(&output.stdout, head, folder).map_err(|e| broken(e.into()))?;
-    if end.as_deref() != since.map(|since| &*since.0) {
+    let printed = print(git, &LINE, head, &range, folder).await?;
+    let broken = |what: &str| unreadable(head, what);
+    let (mut changes, end) = parse(&printed, head, folder).map_err(broken)?;
+    if end.as_ref() != since.map(|since| &since.0) {
         return match since {
             Some(_) => Ok(Log::default()),
-            None => Err(broken("it does not end at a first commit".into())),
+            None => Err(broken("it does not end at a first commit")),
         };
     }
     changes.reverse();
     Ok(Log { descends: true, changes })
 }
 
+/// The commits behind `head` and not behind `since` in which a grant file is gone that a parent has, once for each such
+/// parent, with all that changed against it.
+pub async fn deletions(
+    git: &Git,
+    head: &Commit,
+    since: Option<&Commit>,
+    folder: &str,
+) -> Result<Vec<Change>, SourceError> {
+    let range = since.map_or_else(|| head.to_string(), |since| format!("{since}..{head}"));
+    let printed = print(git, &GONE, head, &range, folder).await?;
+    let mut tokens = Tokens::of(&printed);
+    let mut gone = Vec::new();
+    while let Some(entry) = Block::next(&mut tokens, folder).map_err(|what| unreadable(head, what))? {
+        if entry.gone {
+            gone.push(entry.change);
+        }
+    }
+    Ok(gone)
+}
+
+async fn print(git: &Git, how: &[&str], head: &Commit, range: &str, folder: &str) -> Result<Vec<u8>, SourceError> {
+    let arguments = [&PRINT[..], how, &[range, "--", folder]].concat();
+    let output = child::run(git.command(&arguments), &LIMITS).await.map_err(|e| unreadable(head, &e.to_string()))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(unreadable(head, &last_words(&output.stderr, None))) }
+}
+
+fn unreadable(head: &Commit, what: &str) -> SourceError {
+    SourceError::Broken(format!("the history up to {head} cannot be read: {what}"))
+}
+
 /// The changes, newest first, and the first parent of the oldest commit. Fails if the commits are no chain that begins
 /// at `head`.
-fn parse(printed: &[u8], head: &Commit, folder: &str) -> Result<(Vec<Change>, Option<String>), &'static str> {
-    let mut tokens = printed.split(|b| *b == 0).peekable();
+fn parse(printed: &[u8], head: &Commit, folder: &str) -> Result<(Vec<Change>, Option<Text>), &'static str> {
+    let mut tokens = Tokens::of(printed);
     let mut changes = Vec::new();
-    let mut expected = Some(head.0.to_string());
-    while let Some(id) = tokens.next_if(|token| !token.is_empty()) {
-        if expected.as_deref().map(str::as_bytes) != Some(id) {
+    let mut expected = Some(head.0.clone());
+    while let Some(Block { change, first, .. }) = Block::next(&mut tokens, folder)? {
+        if expected.as_ref() != Some(&change.commit.0) {
             // Nothing was printed for what lies between: this is another line.
             return Err("its commits are no chain of first parents");
         }
-        let (Some(parents), Some(time), Some(author)) = (tokens.next(), tokens.next(), tokens.next()) else {
-            return Err("the answer of git breaks off");
+        if !change.files.is_empty() {
+            changes.push(change);
+        }
+        expected = first;
+    }
+    Ok((changes, expected))
+}
+
+/// What git printed, cut at its NULs.
+struct Tokens<'a>(Peekable<Split<'a, u8, fn(&u8) -> bool>>);
+
+impl<'a> Tokens<'a> {
+    fn of(printed: &'a [u8]) -> Self {
+        Self(printed.split((|b| *b == 0) as fn(&u8) -> bool).peekable())
+    }
+
+    fn next(&mut self) -> Result<&'a [u8], &'static str> {
+        self.0.next().ok_or("the answer of git breaks off")
+    }
+}
+
+/// One commit, against one parent.
+struct Block {
+    change: Change,
+    /// Its first parent.
+    first: Option<Text>,
+    /// Whether a grant file of the parent is gone.
+    gone: bool,
+}
+
+impl Block {
+    fn next(tokens: &mut Tokens<'_>, folder: &str) -> Result<Option<Self>, &'static str> {
+        let Some(id) = tokens.0.next_if(|token| !token.is_empty()) else {
+            let rest = tokens.0.any(|token| !token.is_empty());
+            return if rest { Err("the answer of git makes no sense") } else { Ok(None) };
         };
-        let mut files = Vec::new();
-        while let Some(entry) = tokens.next_if(|token| token.trim_ascii_start().starts_with(b":")) {
-            let path = tokens.next().ok_or("the answer of git breaks off")?;
-            files.extend(file(entry, path, folder)?);
+        let (parents, time, author) = (tokens.next()?, tokens.next()?, tokens.next()?);
+        let parents: Vec<&[u8]> = parents.split(|b| *b == b' ').filter(|id| !id.is_empty()).collect();
+        let (mut files, mut gone) = (Vec::new(), false);
+        while let Some(entry) = tokens.0.next_if(|token| token.trim_ascii_start().starts_with(b":")) {
+            if let Some((path, blob)) = file(entry, tokens.next()?, folder)? {
+                gone |= blob.is_none() && entry.trim_ascii_start().starts_with(b":100");
+                files.push((path, blob));
+            }
         }
         files.sort();
-        if !files.is_empty() {
-            changes.push(Change {
-                commit: commit_id(id)?,
-                author: author_text(author),
-                committed: moment(time),
-                parents: u32::try_from(parents.split(|b| *b == b' ').filter(|id| !id.is_empty()).count())
-                    .unwrap_or(u32::MAX),
-                files,
-            });
-        }
-        expected = parents.split(|b| *b == b' ').next().filter(|id| !id.is_empty()).map(lossy);
-    }
-    if tokens.any(|token| !token.is_empty()) {
-        Err("the answer of git makes no sense")
-    } else {
-        Ok((changes, expected))
+        let change = Change {
+            commit: commit_id(id)?,
+            author: author_text(author),
+            committed: moment(time),
+            parents: u32::try_from(parents.len()).unwrap_or(u32::MAX),
+            files,
+        };
+        let first = parents.first().map(|id| commit_id(id).map(|id| id.0)).transpose()?;
+        Ok(Some(Self { change, first, gone }))
     }
 }
 

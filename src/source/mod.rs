@@ -7,26 +7,39 @@
 //! repository that the child has filled: thousands of objects cost no process each, and sizes are known before
 //! contents are read. Nothing is ever checked out.
 //!
+//! What a fetch brings lies in a quarantine, a bare repository of its own, until its packs were counted and measured; only
+//! then it is moved into ours, and only then our ref moves. So a fetch that is refused, or killed, leaves nothing.
+//!
 //! | file | does |
 //! |---|---|
 //! | `settings` | the block of the configuration, checked |
+//! | `caps` | what a fetch may use and bring, in figures |
 //! | `child` | runs a child within limits, and kills all of it |
 //! | `git` | a `git` command with an environment and a configuration of our own |
-//! | `fetch` | brings the branch into the bare repository |
-//! | `log` | the first-parent line |
+//! | `login` | the token, and the command line of ssh |
+//! | `quarantine` | where a fetch lies until it has been looked at |
+//! | `refusals` | what was not taken, and is not asked for again at once |
+//! | `fetch` | brings the branch, or one commit, into the bare repository |
+//! | `log` | the first-parent line; deletions on any line |
 //! | `tree` | trees, blobs, names of commits |
+//! | `words` | what git said, fit for a person |
 
+mod caps;
 mod child;
 mod fetch;
 mod git;
 mod log;
+mod login;
+mod quarantine;
+mod refusals;
 mod settings;
 mod tree;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -61,15 +74,21 @@ impl GitSource {
         Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone() })
     }
 
-    /// Runs what libgit2 does beside the runtime: it blocks on the disk.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<T, SourceError> {
-        let bare: PathBuf = self.remote.git().bare().to_owned();
-        tokio::task::spawn_blocking(move || read(&bare))
-            .await
-            .unwrap_or_else(|e| Err(SourceError::Broken(format!("reading the local repository was cut off: {e}"))))
+    /// Brings one commit, named by its full id, with all that is behind it: the head of a pull request, which no branch may
+    /// hold any more. It stays for good, under `refs/grantd/review/`, and the branch stays where it is. Costs nothing if the
+    /// commit is here. The same cage as for a fetch, and the limits of a later one.
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`] for what is no full id, [`SourceError::Unreachable`] if the remote cannot be reached, does
+    /// not hand out commits by id, or sends what is not taken.
+    pub async fn bring(&self, commit: &Commit) -> Result<(), SourceError> {
+        self.remote.bring(commit).await
+    }
+
+    /// Whether a commit of what was fetched is here.
+    async fn has(&self, commit: &Commit) -> Result<bool, SourceError> {
+        let commit = commit.clone();
+        self.remote.read(move |bare| tree::has_commit(bare, &commit)).await
     }
 }
 
@@ -81,14 +100,14 @@ impl Source for GitSource {
     fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>> {
         Box::pin(async move {
             let (commit, folder) = (commit.clone(), self.folder.clone());
-            self.read(move |bare| tree::tree(bare, &commit, &folder)).await
+            self.remote.read(move |bare| tree::tree(bare, &commit, &folder)).await
         })
     }
 
     fn blobs<'a>(&'a self, blobs: &'a [Oid]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, SourceError>> {
         Box::pin(async move {
             let blobs = blobs.to_vec();
-            self.read(move |bare| tree::blobs(bare, &blobs)).await
+            self.remote.read(move |bare| tree::blobs(bare, &blobs)).await
         })
     }
 
@@ -97,14 +116,11 @@ impl Source for GitSource {
             if since == Some(head) {
                 return Ok(Log { descends: true, changes: Vec::new() });
             }
-            let (to, from) = (head.clone(), since.cloned());
-            let known = self
-                .read(move |bare| {
-                    tree::commit(bare, &to)?;
-                    from.map(|from| tree::has_commit(bare, &from)).transpose()
-                })
-                .await?;
-            if known == Some(false) {
+            let to = head.clone();
+            self.remote.read(move |bare| tree::commit(bare, &to)).await?;
+            if let Some(since) = since
+                && !self.has(since).await?
+            {
                 // The bare repository is complete: what it does not hold is no ancestor of the head.
                 return Ok(Log::default());
             }
@@ -114,10 +130,18 @@ impl Source for GitSource {
 
     fn deletions<'a>(
         &'a self,
-        _head: &'a Commit,
-        _since: Option<&'a Commit>,
+        head: &'a Commit,
+        since: Option<&'a Commit>,
     ) -> BoxFuture<'a, Result<Vec<Change>, SourceError>> {
-        Box::pin(async { Ok(Vec::new()) })
+        Box::pin(async move {
+            let to = head.clone();
+            self.remote.read(move |bare| tree::commit(bare, &to)).await?;
+            let since = match since {
+                Some(since) if self.has(since).await? => Some(since),
+                Some(_) | None => None,
+            };
+            log::deletions(self.remote.git(), head, since, &self.folder).await
+        })
     }
 
     fn trust(&self) -> Result<Text, String> {
@@ -131,7 +155,7 @@ impl Source for GitSource {
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>> {
         Box::pin(async move {
             let (rev, branch) = (rev.to_owned(), self.branch.clone());
-            self.read(move |bare| tree::resolve(bare, &rev, &branch)).await
+            self.remote.read(move |bare| tree::resolve(bare, &rev, &branch)).await
         })
     }
 }

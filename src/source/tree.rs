@@ -30,7 +30,7 @@ fn broken(what: &str, e: &git2::Error) -> SourceError {
     SourceError::Broken(format!("{what} cannot be read: {}", e.message()))
 }
 
-fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
+pub fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
     let full = text.len() == 40;
     full.then(|| git2::Oid::from_str(text).ok())
         .flatten()

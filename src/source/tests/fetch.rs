@@ -28,7 +28,7 @@ async fn brings_the_head_and_its_files() {
 async fn asks_but_does_not_fetch_while_nothing_changes() {
     let (repo, first) = Repo::with_grant();
     let mut daemon = Daemon::of(&repo).await;
-    daemon.source.remote.limits.later.time = Duration::ZERO;
+    daemon.source.remote.limits.later.child.time = Duration::ZERO;
     assert_eq!(daemon.source.fetch().await, Ok(first));
     repo.commit(&[("grants/b.yaml", "b\n")]);
     assert!(unreachable(daemon.source.fetch().await).contains("did not end within 0 s"));
@@ -146,7 +146,7 @@ async fn sweeps_what_a_killed_git_left() {
 async fn a_fetch_that_is_too_large_is_refused_and_says_so() {
     let (repo, first) = Repo::with_grant();
     let mut daemon = Daemon::of(&repo).await;
-    let generous = std::mem::replace(&mut daemon.source.remote.limits.later.file, 32 * 1024);
+    let generous = std::mem::replace(&mut daemon.source.remote.limits.later.child.file, 32 * 1024);
     let mut noise = String::new();
     let mut state = 1_u64;
     while noise.len() < 400_000 {
@@ -158,7 +158,8 @@ async fn a_fetch_that_is_too_large_is_refused_and_says_so() {
     assert!(text.contains("larger than a fetch may be"), "{text}");
     assert_eq!(daemon.source.resolve("HEAD").await, Ok(first));
 
-    daemon.source.remote.limits.later.file = generous;
+    daemon.source.remote.limits.later.child.file = generous;
+    daemon.forgive().await;
     assert_eq!(daemon.source.fetch().await, Ok(second));
     let left = Command::new("find").arg(daemon.bare()).args(["-name", "tmp_*"]).output().unwrap();
     assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));

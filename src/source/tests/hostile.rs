@@ -13,7 +13,7 @@ use std::{
 use super::{Daemon, Repo, raw_tree};
 use crate::{
     model::{Source, SourceError},
-    source::{Settings, child, fetch::last_words},
+    source::{Settings, child, words::last_words},
 };
 
 const CANARY: &str = "ghp_C4n4ryC4n4ryC4n4ry";
@@ -186,13 +186,20 @@ async fn what_is_printed_is_bounded() {
 #[tokio::test]
 async fn the_limits_reach_the_child() {
     let daemon = Daemon::new(&Repo::new().settings());
-    let limits = child::Limits { memory: 512 << 20, file: 1 << 20, ..daemon.source.remote.limits.ask };
+    let limits =
+        child::Limits { cpu: 7, memory: 256 << 20, space: 512 << 20, file: 1 << 20, ..daemon.source.remote.limits.ask };
     let mut command = tokio::process::Command::new("/bin/sh");
     command.args(["-c", "sleep 0.2; exec cat /proc/self/limits"]);
     let text = String::from_utf8(child::run(command, &limits).await.unwrap().stdout).unwrap();
-    for (name, value) in [("Max address space", "536870912"), ("Max file size", "1048576"), ("Max core file", "0")] {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-        assert_eq!(line.split_whitespace().filter(|word| *word == value).count(), 2, "{line}");
+    for (name, soft, hard) in [
+        ("Max cpu time", "7", "8"),
+        ("Max data size", "268435456", "268435456"),
+        ("Max address space", "536870912", "536870912"),
+        ("Max file size", "1048576", "1048576"),
+        ("Max core file size", "0", "0"),
+    ] {
+        let words = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace();
+        assert_eq!(words.take(2).collect::<Vec<_>>(), [soft, hard], "{name}");
     }
 }
 

@@ -144,6 +144,11 @@ impl Daemon {
         daemon
     }
 
+    /// Lets it ask again at once for what it refused.
+    async fn forgive(&self) {
+        self.source.remote.turn.lock().await.refusals = Default::default();
+    }
+
     fn bare(&self) -> PathBuf {
         self.state.path().join("git")
     }

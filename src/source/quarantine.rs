@@ -1,0 +1,141 @@
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use git2::{Odb, Repository};
+
+use super::{
+    caps::Caps,
+    git::{self, Git},
+};
+use crate::model::Commit;
+
+/// What is fetched gets this name, in the quarantine.
+pub const BROUGHT: &str = "refs/grantd/brought";
+
+/// A bare repository for one fetch, beside ours, whose objects it sees. What the remote sends lies there until it has been
+/// looked at; then it is moved into ours, or removed with the folder when this is dropped.
+#[derive(Debug)]
+pub struct Quarantine {
+    folder: PathBuf,
+    ours: PathBuf,
+}
+
+impl Quarantine {
+    /// `head` is what we have: the remote needs to send only what is not behind it. Only for the holder of the fetch lock.
+    pub fn new(git: &Git, head: Option<&Commit>) -> io::Result<Self> {
+        Self::remove(git)?;
+        let made = Self { folder: git.quarantine().to_owned(), ours: git.bare().join("objects") };
+        git::layout(&made.folder, &format!("ref: {BROUGHT}\n"))?;
+        // Relative to the folder of objects: both lie in the state folder, whatever characters its path has.
+        let ours = git.bare().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fs::write(made.objects().join("info/alternates"), format!("../../{ours}/objects\n"))?;
+        if let Some(head) = head {
+            fs::write(made.folder.join("refs/grantd/fetched"), format!("{head}\n"))?;
+        }
+        Ok(made)
+    }
+
+    /// Removes what a daemon that was killed left.
+    pub fn remove(git: &Git) -> io::Result<()> {
+        match fs::remove_dir_all(git.quarantine()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.folder.join("objects")
+    }
+
+    /// Looks at what came, without reading a content, and answers the commit. The error ends a sentence: it says what is
+    /// wrong with it.
+    pub fn check(&self, caps: &Caps) -> Result<Commit, String> {
+        let odd = |e: git2::Error| format!("it cannot be read: {}", e.message());
+        if self.folder.join("shallow").exists() {
+            return Err("its history is cut off (shallow)".into());
+        }
+        let bytes: u64 = self.packs()?.iter().map(|(_, bytes)| bytes).sum();
+        if bytes > caps.pack {
+            return Err(format!("its pack has {bytes} bytes, and {} may come at once", caps.pack));
+        }
+        self.check_objects(caps)?;
+        let repo = Repository::open_bare(&self.folder).map_err(odd)?;
+        let id = repo.refname_to_id(BROUGHT).map_err(odd)?;
+        repo.find_commit(id).map_err(|e| format!("{id} is no commit that can be read: {}", e.message()))?;
+        Ok(Commit(id.to_string().into()))
+    }
+
+    fn check_objects(&self, caps: &Caps) -> Result<(), String> {
+        let odd = |e: git2::Error| format!("its objects cannot be read: {}", e.message());
+        let folder = self.objects();
+        let folder = folder.to_str().ok_or("the path of the state folder is not UTF-8: rename it")?;
+        // The new objects alone, without ours.
+        let odb = Odb::new().map_err(odd)?;
+        odb.add_disk_alternate(folder).map_err(odd)?;
+        let (mut count, mut ids) = (0, Vec::new());
+        let listed = odb.foreach(|id| {
+            count += 1;
+            if caps.object.is_some() {
+                ids.push(*id);
+            }
+            count <= caps.objects
+        });
+        if count > caps.objects {
+            return Err(format!("it has more than {} objects, which is what may come at once", caps.objects));
+        }
+        listed.map_err(odd)?;
+        let Some(most) = caps.object else { return Ok(()) };
+        for id in ids {
+            let (size, _) = odb.read_header(id).map_err(odd)?;
+            if size as u64 > most {
+                return Err(format!("the object {id} has {size} bytes when unpacked, and {most} are the most"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the packs with their sizes. Git leaves nothing but packs when it checks what it takes.
+    fn packs(&self) -> Result<Vec<(PathBuf, u64)>, String> {
+        let list = || -> io::Result<Vec<(PathBuf, u64)>> {
+            let mut found = Vec::new();
+            for file in fs::read_dir(self.objects().join("pack"))? {
+                let file = file?;
+                found.push((file.path(), file.metadata()?.len()));
+            }
+            Ok(found)
+        };
+        let mut found = list().map_err(|e| format!("its packs cannot be listed: {e}"))?;
+        found.retain(|(path, _)| matches!(ending(path), "pack" | "rev" | "idx"));
+        Ok(found)
+    }
+
+    /// Moves what came into our repository. Call [`Quarantine::check`] before. A pack counts from when its index is there,
+    /// so that comes last.
+    pub fn admit(self) -> io::Result<()> {
+        let mut files = self.packs().map_err(io::Error::other)?;
+        let place = self.ours.join("pack");
+        files.sort_by_key(|(path, _)| ending(path) == "idx");
+        for (path, _) in &files {
+            if ending(path) == "idx" {
+                File::open(&place)?.sync_all()?;
+            }
+            // Git has flushed them (`core.fsync`).
+            fs::rename(path, place.join(path.file_name().unwrap_or_default()))?;
+        }
+        File::open(&place)?.sync_all()
+    }
+}
+
+fn ending(path: &Path) -> &str {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+}
+
+impl Drop for Quarantine {
+    fn drop(&mut self) {
+        // What stays is removed before the next fetch.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
