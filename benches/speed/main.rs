@@ -11,6 +11,7 @@
 #[path = "../../tests/it/aws/mod.rs"]
 mod aws;
 mod engine;
+mod history;
 mod hostile;
 mod journal;
 mod lint;
@@ -31,6 +32,7 @@ const PARTS: &[(&str, fn())] = &[
     ("journal", journal::measure),
     ("memory", engine::memory),
     ("hostile", hostile::measure),
+    ("history", history::measure),
     #[cfg(feature = "aws")]
     ("wire", wire::measure),
 ];

@@ -6,7 +6,11 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
-use tokio::{process::Command, sync::Mutex, time::sleep};
+use tokio::{
+    process::Command,
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::{
     Settings,
@@ -97,11 +101,11 @@ impl Remote {
         if ours.as_ref() == Some(&theirs) {
             return Ok(theirs);
         }
-        turn.refusals.pass(&theirs)?;
+        turn.refusals.pass(&theirs, Instant::now())?;
         let what = format!("refs/heads/{}", self.branch);
         let brought = self.take(&mut turn, &what, ours.as_ref(), ours.is_none(), token.as_ref()).await;
         // What was fetched, not what was announced: the branch may have moved in between.
-        let head = brought.map_err(|e| turn.refusals.note(&theirs, e))?;
+        let head = brought.map_err(|e| turn.refusals.note(&theirs, e, Instant::now()))?;
         turn.refusals.forget(&theirs);
         self.point(tree::FETCHED, &head, ours.as_ref()).await?;
         turn.dirty = false;
@@ -119,11 +123,11 @@ impl Remote {
         if self.read(move |bare| tree::has_commit(bare, &wanted)).await? {
             return Ok(());
         }
-        turn.refusals.pass(commit)?;
+        turn.refusals.pass(commit, Instant::now())?;
         let token = self.token()?;
         let ours = self.head().await?;
         let brought = self.take(&mut turn, &commit.0, ours.as_ref(), false, token.as_ref()).await;
-        let brought = brought.map_err(|e| turn.refusals.note(commit, e))?;
+        let brought = brought.map_err(|e| turn.refusals.note(commit, e, Instant::now()))?;
         if brought != *commit {
             return Err(SourceError::Broken(format!("{} was asked for {commit} and sent {brought}", self.url)));
         }

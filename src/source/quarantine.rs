@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use git2::{Odb, Repository};
+use git2::{ObjectType, Odb, Repository};
 
 use super::{
     caps::Caps,
@@ -14,6 +14,7 @@ use crate::model::Commit;
 
 /// What is fetched gets this name, in the quarantine.
 pub const BROUGHT: &str = "refs/grantd/brought";
+const ALTERNATES: &str = "info/alternates";
 
 /// A bare repository for one fetch, beside ours, whose objects it sees. What the remote sends lies there until it has been
 /// looked at; then it is moved into ours, or removed with the folder when this is dropped.
@@ -27,11 +28,11 @@ impl Quarantine {
     /// `head` is what we have: the remote needs to send only what is not behind it. Only for the holder of the fetch lock.
     pub fn new(git: &Git, head: Option<&Commit>) -> io::Result<Self> {
         Self::remove(git)?;
-        let made = Self { folder: git.quarantine().to_owned(), ours: git.bare().join("objects") };
+        let made = Self { folder: git.quarantine().to_owned(), ours: git.bare().to_owned() };
         git::layout(&made.folder, &format!("ref: {BROUGHT}\n"))?;
         // Relative to the folder of objects: both lie in the state folder, whatever characters its path has.
         let ours = git.bare().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        fs::write(made.objects().join("info/alternates"), format!("../../{ours}/objects\n"))?;
+        fs::write(made.objects().join(ALTERNATES), format!("../../{ours}/objects\n"))?;
         if let Some(head) = head {
             fs::write(made.folder.join("refs/grantd/fetched"), format!("{head}\n"))?;
         }
@@ -61,40 +62,22 @@ impl Quarantine {
         if bytes > caps.pack {
             return Err(format!("its pack has {bytes} bytes, and {} may come at once", caps.pack));
         }
-        self.check_objects(caps)?;
-        let repo = Repository::open_bare(&self.folder).map_err(odd)?;
-        let id = repo.refname_to_id(BROUGHT).map_err(odd)?;
-        repo.find_commit(id).map_err(|e| format!("{id} is no commit that can be read: {}", e.message()))?;
-        Ok(Commit(id.to_string().into()))
-    }
-
-    fn check_objects(&self, caps: &Caps) -> Result<(), String> {
-        let odd = |e: git2::Error| format!("its objects cannot be read: {}", e.message());
+        // Git is done here: from now on this folder shows the new objects alone, without ours.
+        fs::remove_file(self.objects().join(ALTERNATES)).map_err(|e| format!("it cannot be looked at: {e}"))?;
+        let new = Odb::new().map_err(odd)?;
         let folder = self.objects();
         let folder = folder.to_str().ok_or("the path of the state folder is not UTF-8: rename it")?;
-        // The new objects alone, without ours.
-        let odb = Odb::new().map_err(odd)?;
-        odb.add_disk_alternate(folder).map_err(odd)?;
-        let (mut count, mut ids) = (0, Vec::new());
-        let listed = odb.foreach(|id| {
-            count += 1;
-            if caps.object.is_some() {
-                ids.push(*id);
-            }
-            count <= caps.objects
-        });
-        if count > caps.objects {
-            return Err(format!("it has more than {} objects, which is what may come at once", caps.objects));
+        new.add_disk_alternate(folder).map_err(odd)?;
+        check_objects(&new, caps)?;
+        let id = Repository::open_bare(&self.folder).and_then(|repo| repo.refname_to_id(BROUGHT)).map_err(odd)?;
+        let ours = Repository::open_bare(&self.ours).map_err(odd)?;
+        // A head that went back is nothing new.
+        let header = new.read_header(id).or_else(|_| ours.odb()?.read_header(id));
+        match header {
+            Ok((_, ObjectType::Commit)) => Ok(Commit(id.to_string().into())),
+            Ok(_) => Err(format!("{id} is no commit")),
+            Err(e) => Err(odd(e)),
         }
-        listed.map_err(odd)?;
-        let Some(most) = caps.object else { return Ok(()) };
-        for id in ids {
-            let (size, _) = odb.read_header(id).map_err(odd)?;
-            if size as u64 > most {
-                return Err(format!("the object {id} has {size} bytes when unpacked, and {most} are the most"));
-            }
-        }
-        Ok(())
     }
 
     /// The files of the packs with their sizes. Git leaves nothing but packs when it checks what it takes.
@@ -116,7 +99,7 @@ impl Quarantine {
     /// so that comes last.
     pub fn admit(self) -> io::Result<()> {
         let mut files = self.packs().map_err(io::Error::other)?;
-        let place = self.ours.join("pack");
+        let place = self.ours.join("objects/pack");
         files.sort_by_key(|(path, _)| ending(path) == "idx");
         for (path, _) in &files {
             if ending(path) == "idx" {
@@ -127,6 +110,30 @@ impl Quarantine {
         }
         File::open(&place)?.sync_all()
     }
+}
+
+fn check_objects(new: &Odb<'_>, caps: &Caps) -> Result<(), String> {
+    let odd = |e: git2::Error| format!("its objects cannot be read: {}", e.message());
+    let (mut count, mut ids) = (0, Vec::new());
+    let listed = new.foreach(|id| {
+        count += 1;
+        if caps.object.is_some() {
+            ids.push(*id);
+        }
+        count <= caps.objects
+    });
+    if count > caps.objects {
+        return Err(format!("it has more than {} objects, which is what may come at once", caps.objects));
+    }
+    listed.map_err(odd)?;
+    let Some(most) = caps.object else { return Ok(()) };
+    for id in ids {
+        let (size, _) = new.read_header(id).map_err(odd)?;
+        if size as u64 > most {
+            return Err(format!("the object {id} has {size} bytes when unpacked, and {most} are the most"));
+        }
+    }
+    Ok(())
 }
 
 fn ending(path: &Path) -> &str {

@@ -24,18 +24,18 @@ struct Refusal {
 
 impl Refusals {
     /// Fails, with what was said then, while the commit is to be left alone.
-    pub fn pass(&self, commit: &Commit) -> Result<(), SourceError> {
+    pub fn pass(&self, commit: &Commit, now: Instant) -> Result<(), SourceError> {
         match self.0.get(commit) {
-            Some(refusal) if Instant::now() < refusal.until => Err(refusal.error(commit)),
+            Some(refusal) if now < refusal.until => Err(refusal.error(commit)),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Remembers that the remote's side of it failed; what failed on ours is tried again at once.
-    pub fn note(&mut self, commit: &Commit, error: SourceError) -> SourceError {
+    pub fn note(&mut self, commit: &Commit, error: SourceError, now: Instant) -> SourceError {
         let SourceError::Unreachable(why) = error else { return error };
         let wait = self.0.get(commit).map_or(SHORTEST, |last| (last.wait * 2).min(LONGEST));
-        let refusal = Refusal { why, wait, until: Instant::now() + wait };
+        let refusal = Refusal { why, wait, until: now + wait };
         let error = refusal.error(commit);
         self.0.insert(commit.clone(), refusal);
         if self.0.len() > MOST {

@@ -3,7 +3,7 @@ use std::{fs, os::unix::fs::chown, path::Path, process::Command, time::Duration}
 use super::{Daemon, Repo};
 use crate::model::{Oid, Source, SourceError};
 
-fn unreachable(result: Result<impl std::fmt::Debug, SourceError>) -> String {
+pub fn unreachable(result: Result<impl std::fmt::Debug, SourceError>) -> String {
     match result {
         Err(SourceError::Unreachable(text)) => text,
         other => panic!("{other:?}"),
@@ -200,4 +200,21 @@ async fn resolves_names_and_ids() {
         let Err(SourceError::Missing(text)) = daemon.source.resolve(rev).await else { panic!("{rev:?}") };
         assert!(!text.contains('\0'));
     }
+}
+
+#[tokio::test]
+async fn packs_are_joined_and_nothing_is_lost() {
+    let (repo, first) = Repo::with_grant();
+    let mut daemon = Daemon::of(&repo).await;
+    daemon.source.remote.limits.packs = 4;
+    let dropped = repo.commit(&[("grants/dropped.yaml", "x\n")]);
+    daemon.source.fetch().await.unwrap();
+    repo.git(&["reset", "--quiet", "--hard", &first.0]);
+    for number in 0..12 {
+        let head = repo.commit(&[("grants/a.yaml", &format!("{number}\n"))]);
+        assert_eq!(daemon.source.fetch().await, Ok(head.clone()));
+        assert!(daemon.source.remote.git().packs() <= 4);
+        assert_eq!(daemon.source.log(&head, None).await.unwrap().changes.len(), number + 2);
+    }
+    assert_eq!(daemon.tree(&dropped).await.entries.len(), 2);
 }

@@ -69,7 +69,12 @@ fn answer(connection: TcpStream, root: &Path, smart: bool) -> std::io::Result<()
     connection.write_all(&output.stdout)
 }
 
-fn over_http(repo: &Repo, smart: bool) -> Daemon {
+/// A daemon that reads the repository over smart HTTP.
+pub fn over_http(repo: &Repo) -> Daemon {
+    through(repo, true)
+}
+
+fn through(repo: &Repo, smart: bool) -> Daemon {
     let port = serve(repo.path.parent().unwrap().to_owned(), smart);
     Daemon::new(&Settings { url: format!("http://127.0.0.1:{port}/access/.git"), ..repo.settings() })
 }
@@ -93,7 +98,7 @@ async fn a_smart_server_is_fetched_from_whole_and_checked() {
         repo.commit(&[("grants/b.yaml", &format!("{number}\n"))]);
     }
     let head = repo.head();
-    let daemon = over_http(&repo, true);
+    let daemon = over_http(&repo);
     assert_eq!(daemon.source.fetch().await, Ok(head.clone()));
     let log = daemon.source.log(&head, None).await.unwrap();
     assert_eq!((log.changes.len(), &log.changes[0].commit), (6, &first));
@@ -112,7 +117,7 @@ async fn a_smart_server_is_fetched_from_whole_and_checked() {
 async fn a_plain_file_server_is_refused_because_nothing_from_it_is_checked() {
     let (repo, _) = Repo::with_grant();
     repo.git(&["update-server-info"]);
-    let daemon = over_http(&repo, false);
+    let daemon = through(&repo, false);
     let Err(SourceError::Unreachable(text)) = daemon.source.fetch().await else { panic!("it was fetched") };
     assert!(text.contains("dumb http transport"), "{text}");
 

@@ -1,11 +1,15 @@
 //! Against real repositories, made by the system's git with a fixed identity and dates that go up by a minute.
 
+mod bomb;
+mod bring;
+mod deletions;
 mod fetch;
 mod hostile;
 mod http;
 mod log;
 mod settings;
 mod tree;
+mod watch;
 
 use std::{
     cell::Cell,
