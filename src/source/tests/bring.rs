@@ -62,11 +62,11 @@ async fn what_is_brought_meets_the_same_cage() {
     let review = hidden(&repo, &first);
     repo.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
     let mut daemon = Daemon::of(&repo).await;
-    daemon.source.remote.limits.later.objects = 2;
-    let told = unreachable(daemon.source.bring(&review).await);
-    assert!(told.contains("more than 2 objects"), "{told}");
-    assert!(matches!(daemon.source.tree(&review).await, Err(SourceError::Missing(_))));
     daemon.source.remote.limits.later.objects = 3;
+    let told = unreachable(daemon.source.bring(&review).await);
+    assert!(told.contains("more than 3 objects"), "{told}");
+    assert!(matches!(daemon.source.tree(&review).await, Err(SourceError::Missing(_))));
+    daemon.source.remote.limits.later.objects = 4;
     assert_eq!(unreachable(daemon.source.bring(&review).await), told);
     daemon.forgive().await;
     assert_eq!(daemon.source.bring(&review).await, Ok(()));

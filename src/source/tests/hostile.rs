@@ -156,15 +156,69 @@ async fn a_fetch_that_is_dropped_leaves_no_children() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let (there, requests, _) = server(Some(smart("ERR reached")));
-    let moved = format!(
-        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{there}/x/info/refs?service=git-upload-pack\r\n\
-         Content-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    let (port, _, _) = server(Some(moved));
-    assert!(Daemon::new(&http(port, None)).source.fetch().await.is_err());
-    assert!(requests.try_recv().is_err());
+async fn a_redirect_is_not_followed_and_takes_no_token_away() {
+    for (code, place) in
+        [(301, "127.0.0.1"), (302, "127.0.0.1"), (303, "localhost"), (307, "localhost"), (308, "127.0.0.1")]
+    {
+        let (there, requests, _) = server(Some(smart("ERR reached")));
+        let moved = format!(
+            "HTTP/1.1 {code} Moved\r\nLocation: http://{place}:{there}/x/info/refs?service=git-upload-pack\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let (port, asked, _) = server(Some(moved));
+        let daemon = Daemon::new(&http(port, Some("credential:forge")));
+        fs::write(daemon.state.path().join("forge"), CANARY).unwrap();
+        let told = daemon.source.fetch().await.unwrap_err().to_string();
+        assert!(asked.try_recv().unwrap().contains("Authorization: Basic "), "{code}");
+        assert!(requests.try_recv().is_err(), "{code} was followed");
+        assert!(told.contains(&code.to_string()) && !told.contains("remote error"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_option_in_place_of_a_host_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("pwned");
+    fs::write(folder.path().join("key"), "").unwrap();
+    for host in [
+        "%2doProxyCommand=touch${IFS}MARK",
+        "%2DoProxyCommand=touch${IFS}MARK",
+        "x;touch${IFS}MARK",
+        "$(touch${IFS}MARK)",
+    ] {
+        let host = host.replace("MARK", &mark.display().to_string().replace('/', "%2f"));
+        let settings = Settings {
+            url: format!("ssh://{host}/access.git"),
+            ssh_key: Some(folder.path().join("key").display().to_string()),
+            ..Repo::new().settings()
+        };
+        assert!(Daemon::new(&settings).source.fetch().await.is_err());
+        assert!(!mark.exists(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn attributes_and_large_file_pointers_change_nothing() {
+    let (repo, first) = Repo::with_grant();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n";
+    let attributes = "*.yaml binary -diff -text filter=lfs diff=lfs merge=lfs export-ignore ident eol=crlf\n";
+    repo.write(&[("grants/.gitattributes", attributes), (".gitattributes", attributes), ("grants/.lfsconfig", "x\n")]);
+    repo.git(&["-c", "filter.lfs.clean=cat", "commit", "--quiet", "--message=hide"]);
+    let blob = repo.git_in(&repo.path, &["hash-object", "-w", "--stdin"], pointer.as_bytes());
+    let b = repo.git_in(&repo.path, &["hash-object", "-w", "--stdin"], b"b $Id$\r\n");
+    repo.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},grants/a.yaml")]);
+    repo.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{b},grants/b.yaml")]);
+    let tree = repo.git(&["write-tree"]);
+    let commit = repo.git(&["commit-tree", "-p", "HEAD", "-m", "hidden", &tree]);
+    repo.git(&["update-ref", "refs/heads/main", &commit]);
+    let daemon = Daemon::of(&repo).await;
+    let head = crate::model::Commit(commit.as_str().into());
+    let log = daemon.source.log(&head, Some(&first)).await.unwrap();
+    let files: Vec<&str> = log.changes.iter().flat_map(|change| &change.files).map(|(path, _)| &**path).collect();
+    assert_eq!(files, ["grants/a.yaml", "grants/b.yaml"]);
+    let blobs: Vec<_> = daemon.tree(&head).await.entries.iter().map(|entry| entry.blob.clone()).collect();
+    let texts = daemon.source.blobs(&blobs).await.unwrap();
+    assert_eq!(texts, [pointer.as_bytes(), b"b $Id$\r\n"]);
 }
 
 #[tokio::test]

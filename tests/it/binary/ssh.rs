@@ -125,3 +125,50 @@ fn over_ssh_only_a_listed_host_key_is_trusted() {
     assert!(log.contains("Host key verification failed"), "{log}");
     assert!(!log.contains(&secret(&site.path("login"))[..60]), "{log}");
 }
+
+#[test]
+fn a_path_over_ssh_is_no_text_for_a_shell() {
+    let site = Site::bare();
+    for key in ["host", "login"] {
+        keygen(&site.path(key));
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = Server::start(&site, "host", port);
+    let hosts = trust(&site, "known", port, "host.pub");
+    let mark = site.path("pwned");
+    let name = format!("it's \"a\" $(touch '{0}') `touch {0}`; touch {0} & #x", "MARK");
+    // Where a shell on either side would leave it: the home of the user, our folder, the root.
+    let name = name.replace("MARK", "pwned-by-grantd");
+    std::os::unix::fs::symlink(site.path("access.git"), site.path(&name)).unwrap();
+    let whole = site.path(&name).display().to_string();
+    let home = std::env::var("HOME").map_or_else(|_| PathBuf::from("/root"), PathBuf::from);
+    let encoded: String = whole
+        .bytes()
+        .map(|b| if b.is_ascii_alphanumeric() || b == b'/' { (b as char).to_string() } else { format!("%{b:02x}") })
+        .collect();
+    for url in
+        [format!("ssh://{}@127.0.0.1:{port}{whole}", user()), format!("ssh://{}@127.0.0.1:{port}{encoded}", user())]
+    {
+        let _ = fs::remove_dir_all(site.state());
+        let text = format!(
+            "  url: '{}'\n  ssh_key: {}\n  known_hosts: {}\n",
+            url.replace('\'', "''"),
+            site.path("login").display(),
+            hosts.display()
+        );
+        site.configure(&text, "");
+        site.fine(&["init"]);
+        for place in [home.clone(), site.folder.path().to_owned(), "/".into(), site.path("access.git")] {
+            assert!(!place.join("pwned-by-grantd").exists(), "{}", place.display());
+        }
+        assert!(!mark.exists());
+    }
+    // A line break would end a line of the protocol or of a script: refused before anything starts.
+    for bad in ["\\n", "\\r", "\\0"] {
+        let url = format!("ssh://{}@127.0.0.1:{port}/access{bad}.git", user());
+        site.configure(&format!("  url: \"{url}\"\n  ssh_key: {}\n", site.path("login").display()), "");
+        let done = site.run(&["init"]);
+        assert_ne!(done.code, 0);
+        assert!(done.err.contains("control characters") || done.err.contains("NUL"), "{done}");
+    }
+}
