@@ -49,12 +49,13 @@
 //! | [`decide`] | the pure verbs |
 //! | [`source`] | Git: the system's `git` fetches in a child process, `git2` reads, nothing is checked out |
 //! | [`surface`] | the adapters, a folder each; the world; AWS with its sessions, budgets and errors by consequence |
+//! | [`hooks`] | webhooks of the forges: a hint to fetch, nothing more |
 //! | [`journal`] | the chain and its file backend |
 //! | [`engine`] | joins them: cycle, executor, daemon; tasks are spawned only here and at the edge |
 //! | [`config`], [`cli`], [`command`] | the edge: configuration, flags, one file a verb |
 //!
-//! `decide`, `source`, `surface` and `journal` use only `model`; `engine` joins them; `command` joins engine and edge. A test
-//! reads the sources and holds it.
+//! `decide`, `source`, `surface`, `hooks` and `journal` use only `model`; `engine` joins them; `command` joins engine and edge. A
+//! test reads the sources and holds it.
 //!
 //! # Asymmetry
 //!
@@ -67,6 +68,7 @@ pub mod command;
 pub mod config;
 pub mod decide;
 pub mod engine;
+pub mod hooks;
 pub mod journal;
 pub mod model;
 pub mod source;

@@ -6,6 +6,7 @@ use crate::{
     cli::{Doctor, Format},
     config,
     decide::render::{checks_json, checks_text},
+    hooks::Keys,
     model::{Account, Check, JournalError, Source, Text, Trouble, TroubleKind},
     source::GitSource,
     surface::Cloud,
@@ -34,6 +35,10 @@ async fn look(setup: &Setup) -> Vec<Check> {
         here("state folder", state(&setup.config.state)),
         here("journal", journal(setup)),
     ];
+    if let Some(hooks) = &setup.config.hooks {
+        let keys = Keys::open(hooks, setup::credentials().as_deref());
+        all.push(here("secrets of the webhooks", keys.map(|_| ())));
+    }
     if let config::Cloud::Aws = setup.config.cloud
         && setup.config.accounts.is_empty()
     {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use sd_notify::NotifyState;
 use tokio::{
@@ -22,6 +22,7 @@ use crate::{
     config::{self, Config},
     decide::{owed, render::count},
     engine::{Daemon, Order},
+    hooks::{Hooks, Keys},
     model::Record,
     source,
     surface::Cloud,
@@ -41,6 +42,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let now = setup.clock().now();
     let mut book = setup.book(now)?;
+    let hooks = listen(&setup.config).await?;
     book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
     let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
     let (orders, inbox) = unbounded_channel();
@@ -49,7 +51,14 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let _watcher = watch(&args.configured.config, &setup.config, &hints);
     signals(&orders, &hints)?;
     beat(&orders);
-    tokio::spawn(attend(args.configured.config.clone(), setup.config.clone(), setup.cloud.clone(), heard, orders));
+    let keys = hooks.as_ref().map(Hooks::keys);
+    if let Some(hooks) = hooks {
+        let orders = orders.clone();
+        // Beside the loop, and gone with the runtime: whatever becomes of it, the polls go on.
+        tokio::spawn(hooks.serve(move || drop(orders.send(Order::Fetch))));
+    }
+    let (path, config, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
+    tokio::spawn(attend(path, config, cloud, keys, heard, orders));
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
     daemon
@@ -69,6 +78,18 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     tell(&[NotifyState::Stopping]);
     tracing::info!("grantd stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The listener for webhooks, if the configuration has one.
+async fn listen(config: &Config) -> Result<Option<Hooks>> {
+    let Some(settings) = &config.hooks else { return Ok(None) };
+    let hooks = Hooks::open(settings, setup::credentials().as_deref()).await.map_err(|error| anyhow!(error))?;
+    let listen = hooks.address().unwrap_or(settings.listen);
+    if !listen.ip().is_loopback() {
+        tracing::warn!(%listen, "webhooks are heard beyond this host, and without TLS: a token can be read on the way");
+    }
+    tracing::info!(%listen, "webhooks are heard");
+    Ok(Some(hooks))
 }
 
 /// Tells systemd, if it listens.
@@ -138,6 +159,7 @@ async fn attend(
     path: PathBuf,
     mut current: Config,
     cloud: Cloud,
+    keys: Option<Arc<Keys>>,
     mut hints: UnboundedReceiver<Hint>,
     orders: UnboundedSender<Order>,
 ) {
@@ -153,6 +175,9 @@ async fn attend(
                     let since = NotifyState::monotonic_usec_now().ok();
                     tell(&[NotifyState::Reloading].into_iter().chain(since).collect::<Vec<_>>());
                     reload(&path, &mut current, &cloud, &orders);
+                    if let Some(keys) = &keys {
+                        keys.reread();
+                    }
                     tell(&[NotifyState::Ready]);
                 }
                 Hint::Repository => {
@@ -180,8 +205,12 @@ fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSe
     }
     // What the daemon was built from; poll may change.
     let source = source::Settings { poll: current.source.poll, ..new.source.clone() };
-    if source != current.source || new.state != current.state || new.cloud != current.cloud {
-        return refuse("source (but for poll), state and cloud change only with a restart");
+    if source != current.source
+        || new.state != current.state
+        || new.cloud != current.cloud
+        || new.hooks != current.hooks
+    {
+        return refuse("source (but for poll), state, cloud and hooks change only with a restart");
     }
     tracing::info!("the configuration is reloaded");
     cloud.configure(new.accounts.values(), &new.surfaces());

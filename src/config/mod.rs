@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    hooks,
     model::{Account, Limits, Person, Policy, Rule, Text, check_secret},
     source,
     surface::{self, IdentityCenter, WindowsAdmin, world::Pace},
@@ -57,6 +58,9 @@ pub struct Config {
     /// Where Identity Center is: needed for grants of permission sets on AWS.
     #[serde(default, rename = "permission-set", skip_serializing_if = "Option::is_none")]
     pub permission_set: Option<IdentityCenter>,
+    /// Where the forges' webhooks are heard; without it, nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<hooks::Settings>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -142,7 +146,7 @@ impl Config {
 
     /// Everything that the types cannot see.
     fn wrong(&self) -> Vec<String> {
-        let Self { source, accounts, limits, sweep, windows_admin, permission_set, .. } = self;
+        let Self { source, accounts, limits, sweep, windows_admin, permission_set, hooks, .. } = self;
         let mut wrong = Vec::new();
         wrong.extend(source.check().err().map(|error| format!("source: {error}")));
         wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
@@ -164,6 +168,7 @@ impl Config {
         }
         wrong.extend(trust::wrong(self));
         wrong.extend(windows_admin.documents.check());
+        wrong.extend(hooks.as_ref().and_then(|hooks| hooks.check().err()).map(|error| format!("hooks: {error}")));
         if let Some(IdentityCenter { account, region: _ }) = permission_set
             && !accounts.contains_key(account)
         {
