@@ -26,8 +26,8 @@ impl Forge {
         }
     }
 
-    /// Whether the forge sent this, as far as the secret proves it. GitHub signs the body; GitLab sends the secret, which
-    /// says nothing of the body.
+    /// Whether the forge sent this, as far as the secret proves it. GitHub signs the body; GitLab sends the secret,
+    /// which says nothing of the body.
     ///
     /// # Errors
     /// Why not, for the log.

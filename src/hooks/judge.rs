@@ -2,12 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::{Method, StatusCode, http::request};
 
-use super::{
-    Keys,
-    forge::Forge,
-    keys::Key,
-    memory::Deliveries,
-};
+use super::{Keys, forge::Forge, keys::Key, memory::Deliveries};
 
 /// Why a request is refused. The answer says nothing but a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

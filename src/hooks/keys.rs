@@ -41,7 +41,12 @@ impl Key {
         Self::new(text.trim_ascii()).map_err(|wrong| format!("the secret {shown} {wrong}: {}", how(path)))
     }
 
-    pub(super) fn new(secret: &[u8]) -> Result<Self, String> {
+    #[cfg(test)]
+    pub(super) fn plain(secret: &[u8]) -> Self {
+        Self(secret.into())
+    }
+
+    fn new(secret: &[u8]) -> Result<Self, String> {
         if !secret.iter().all(u8::is_ascii_graphic) {
             return Err("is not one word of ASCII on one line".into());
         }

@@ -23,7 +23,8 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Remembers a delivery. Answers whether it is new.
     pub(super) fn note(&mut self, forge: Forge, id: &[u8]) -> bool {
-        let hash: [u8; 32] = Sha256::new().chain_update(forge.name()).chain_update([0]).chain_update(id).finalize().into();
+        let hash: [u8; 32] =
+            Sha256::new().chain_update(forge.name()).chain_update([0]).chain_update(id).finalize().into();
         if !self.known.insert(hash) {
             return false;
         }
@@ -34,6 +35,11 @@ impl Deliveries {
             self.known.remove(&oldest);
         }
         true
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.order.len(), self.known.len())
     }
 }
 

@@ -57,8 +57,8 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Reads the secrets and listens. Nothing is answered before [`Hooks::serve`]. `credentials` is systemd's credentials
-    /// directory.
+    /// Reads the secrets and listens. Nothing is answered before [`Hooks::serve`]. `credentials` is systemd's
+    /// credentials directory.
     ///
     /// # Errors
     /// A sentence that says what to change: a secret that cannot be used, an address that cannot be had.

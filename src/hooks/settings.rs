@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::check_secret;
 
-/// Where the forges' webhooks are heard, and the secrets that they share with us. A webhook is a hint to fetch, nothing more.
+/// Where the forges' webhooks are heard, and the secrets that they share with us. A webhook is a hint to fetch, nothing
+/// more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Hooks")]
 pub struct Settings {
     /// The address and port to listen on, without TLS: a reverse proxy with TLS stands before it.
     #[serde(default = "default_listen")]
@@ -33,8 +35,9 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         let Self { listen: _, github, gitlab } = self;
         if github.is_none() && gitlab.is_none() {
-            return Err("there is no secret: write `github: credential:hook-github` or `gitlab: credential:hook-gitlab`"
-                .into());
+            return Err(
+                "there is no secret: write `github: credential:hook-github` or `gitlab: credential:hook-gitlab`".into(),
+            );
         }
         for (name, value) in [("github", github), ("gitlab", gitlab)] {
             if let Some(value) = value {

@@ -55,9 +55,8 @@ fn modules_use_only_what_the_import_rule_allows() {
             let text = text.replace("crate::{", "crate::").replace("//!", "");
             for (at, _) in text.match_indices("crate::") {
                 let used: String = text[at + 7..].chars().take_while(|c| c.is_ascii_lowercase()).collect();
-                let all = [
-                    "model", "decide", "source", "surface", "hooks", "journal", "engine", "command", "config", "cli",
-                ];
+                let all =
+                    ["model", "decide", "source", "surface", "hooks", "journal", "engine", "command", "config", "cli"];
                 if all.contains(&used.as_str()) && !may.contains(&used.as_str()) {
                     wrong.push(format!("{} uses {used}", file.display()));
                 }

@@ -5,7 +5,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// Serves the repositories of a folder on loopback, for as long as the process lives.
@@ -13,6 +16,8 @@ pub struct Server {
     pub port: u16,
     /// What clients sent as `Authorization`.
     pub authorizations: Arc<Mutex<Vec<String>>>,
+    /// How often the refs were asked for.
+    pub asked: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -22,13 +27,15 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let authorizations = Arc::new(Mutex::new(Vec::new()));
         let seen = authorizations.clone();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 // One that hangs up early is its own trouble: the client says so.
-                let _ = answer(connection.unwrap(), &root, refuse, &seen);
+                let _ = answer(connection.unwrap(), &root, refuse, &seen, &count);
             }
         });
-        Self { port, authorizations }
+        Self { port, authorizations, asked }
     }
 
     pub fn url(&self) -> String {
@@ -36,12 +43,19 @@ impl Server {
     }
 }
 
-fn answer(mut connection: TcpStream, root: &Path, refuse: bool, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(
+    mut connection: TcpStream,
+    root: &Path,
+    refuse: bool,
+    seen: &Mutex<Vec<String>>,
+    asked: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let [method, target, _] = line.split_whitespace().collect::<Vec<_>>()[..] else { return Ok(()) };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    asked.fetch_add(usize::from(path.ends_with("/info/refs")), Ordering::SeqCst);
     let mut backend = Command::new("git");
     backend.arg("http-backend").env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
     backend.envs([("REQUEST_METHOD", method), ("PATH_INFO", path), ("QUERY_STRING", query)]);

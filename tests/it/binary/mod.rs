@@ -7,6 +7,7 @@
 mod bad_input;
 mod commands;
 mod damage;
+mod hooks;
 mod http;
 mod life;
 mod reload;
@@ -131,9 +132,10 @@ impl Site {
         let url = self.path("access.git");
         let url = if source.contains("url:") { String::new() } else { format!("  url: {}\n", url.display()) };
         let clock = if more.contains("cloud:") { "" } else { "cloud: { world: world.yaml }\n" };
+        let poll = if source.contains("poll:") { "" } else { "  poll: 1s\n" };
         let state = if more.contains("state:") { "" } else { "state: state\n" };
         let text = format!(
-            "source:\n{url}  poll: 1s\n{source}{state}{clock}\
+            "source:\n{url}{poll}{source}{state}{clock}\
              accounts: {{ prod: {{ id: \"123456789012\", regions: [us-east-1] }} }}\n{more}"
         );
         self.replace("grantd.yaml", &text);
