@@ -92,7 +92,7 @@ impl<'a> Revision<'a> {
         }
         for (grant, change) in gone {
             let (commit, author) = change.map_or_else(
-                || (self.intake.head.clone(), "not in the head that an operator accepted".into()),
+                || (self.intake.head.clone(), "the head that an operator accepted".into()),
                 |change| (change.commit.clone(), change.author.clone()),
             );
             self.gone.insert(grant.clone());

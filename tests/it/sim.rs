@@ -153,6 +153,17 @@ impl Sim {
         self.daemon = None;
     }
 
+    /// `grantd source accept` for the head of the branch, while the daemon is down.
+    pub async fn accept(&mut self, reason: &str) {
+        use grantd::model::Source;
+        self.kill();
+        let commit = self.source().fetch().await.unwrap();
+        let (mut journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
+        let previous = ledger(lines).head;
+        let record = Record::Adopt { commit, previous, reason: reason.into(), by: "uid 0".into() };
+        journal.append(self.clock.now(), vec![record]).unwrap();
+    }
+
     /// Lets the daemon do all that it can do now.
     pub async fn work(&mut self) {
         let Some(daemon) = &mut self.daemon else { return };

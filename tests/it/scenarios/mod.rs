@@ -223,7 +223,7 @@ impl<'a> Stage<'a> {
         let shown = self.act(&words, body).await;
         let mut out = self.news();
         out.push_str(&shown);
-        self.ground.named(&out)
+        self.ground.named(&out.replace(&self.sim.folder.path().display().to_string(), "…"))
     }
 
     /// The installation begins with the first command that has a time: those before it set the stage.
@@ -255,6 +255,14 @@ impl<'a> Stage<'a> {
             ["tick"] => self.sim.work().await,
             ["git", "offline"] => fs::rename(&self.sim.repo.path, self.sim.folder.path().join("away")).unwrap(),
             ["git", "online"] => fs::rename(self.sim.folder.path().join("away"), &self.sim.repo.path).unwrap(),
+            ["branch", "gone"] => drop(self.sim.repo.git(self.sim.clock_now(), &["branch", "-m", "main", "elsewhere"])),
+            ["branch", "back"] => drop(self.sim.repo.git(self.sim.clock_now(), &["branch", "-m", "elsewhere", "main"])),
+            ["source", "accept", reason @ ..] => {
+                self.sim.accept(&reason.join(" ")).await;
+                self.sim.cloud = self.ground.cloud();
+                self.sim.start();
+                self.sim.work().await;
+            }
             ["stop"] => self.sim.kill(),
             ["start"] => {
                 self.sim.cloud = self.ground.cloud();
@@ -333,7 +341,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Changes to the repository, as one commit: `add NAME` (the body is the file), `delete NAME…`, `move A B`, `symlink
-    /// NAME`, `many N` (that many small grants), `revert`, `rewrite` (drops the last commit).
+    /// NAME`, `many N` (that many small grants), `revert`, `rewrite` (another commit in place of the last one), `rollback`
+    /// (drops the last one), `foxtrot NAME` (a line of its own, into which main is merged), `octopus NAME` (two lines merged
+    /// at once).
     fn change(&mut self, change: &[&str], body: &str) {
         let (mut at, mut change) = (self.sim.clock_now(), change);
         if let [rest @ .., "dated", days] = change {
@@ -377,6 +387,31 @@ impl<'a> Stage<'a> {
             }
             ["rewrite"] => {
                 repo.git(at, &["reset", "--quiet", "--hard", "HEAD~1"]);
+            }
+            ["rollback"] => {
+                repo.git(at, &["reset", "--quiet", "--hard", "HEAD~1"]);
+                return;
+            }
+            ["foxtrot", name] => {
+                repo.git(at, &["checkout", "--quiet", "-b", "fox", "HEAD~1"]);
+                repo.write(&format!("{name}.yaml"), body);
+                repo.commit(at, "fox");
+                repo.git(at, &["merge", "--quiet", "--no-ff", "--no-edit", "main"]);
+                repo.git(at, &["branch", "-M", "fox", "main"]);
+                return;
+            }
+            ["octopus", name] => {
+                let base = repo.git(at, &["rev-parse", "HEAD"]);
+                for arm in ["arm-1", "arm-2"] {
+                    repo.git(at, &["checkout", "--quiet", "-b", arm, &base]);
+                    if arm == "arm-1" {
+                        repo.write(&format!("{name}.yaml"), body);
+                    }
+                    repo.commit(at, arm);
+                }
+                repo.git(at, &["checkout", "--quiet", "main"]);
+                repo.git(at, &["merge", "--quiet", "--no-ff", "--no-edit", "arm-1", "arm-2"]);
+                return;
             }
             other => panic!("no change `{}`", other.join(" ")),
         }
@@ -431,7 +466,6 @@ impl<'a> Stage<'a> {
         let outlook = &self.sim.outlook;
         let mut said = String::new();
         if let Some(why) = &outlook.source {
-            let why = why.replace(&self.sim.folder.path().display().to_string(), "…");
             let _ = writeln!(said, "git: {}", why.lines().next().unwrap_or_default());
         }
         if let Some(why) = &outlook.standstill {
