@@ -2,6 +2,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -94,7 +95,7 @@ impl Remote {
     pub async fn fetch(&self) -> Result<Commit, SourceError> {
         let mut turn = self.turn.lock().await;
         self.git.prepare().map_err(|e| self.unusable(&e))?;
-        let _lock = self.lock().await?;
+        let lock = Arc::new(self.lock().await?);
         let token = self.token()?;
         let theirs = self.ask(token.as_ref()).await?;
         let ours = self.head().await?;
@@ -103,7 +104,7 @@ impl Remote {
         }
         turn.refusals.pass(&theirs, Instant::now())?;
         let what = format!("refs/heads/{}", self.branch);
-        let brought = self.take(&mut turn, &what, ours.as_ref(), ours.is_none(), token.as_ref()).await;
+        let brought = self.take(&mut turn, &lock, &what, ours.as_ref(), ours.is_none(), token.as_ref()).await;
         // What was fetched, not what was announced: the branch may have moved in between.
         let head = brought.map_err(|e| turn.refusals.note(&theirs, e, Instant::now()))?;
         turn.refusals.forget(&theirs);
@@ -118,7 +119,7 @@ impl Remote {
         tree::object_id(&commit.0)?;
         let mut turn = self.turn.lock().await;
         self.git.prepare().map_err(|e| self.unusable(&e))?;
-        let _lock = self.lock().await?;
+        let lock = Arc::new(self.lock().await?);
         let wanted = commit.clone();
         if self.read(move |bare| tree::has_commit(bare, &wanted)).await? {
             return Ok(());
@@ -126,7 +127,7 @@ impl Remote {
         turn.refusals.pass(commit, Instant::now())?;
         let token = self.token()?;
         let ours = self.head().await?;
-        let brought = self.take(&mut turn, &commit.0, ours.as_ref(), false, token.as_ref()).await;
+        let brought = self.take(&mut turn, &lock, &commit.0, ours.as_ref(), false, token.as_ref()).await;
         let brought = brought.map_err(|e| turn.refusals.note(commit, e, Instant::now()))?;
         if brought != *commit {
             return Err(SourceError::Broken(format!("{} was asked for {commit} and sent {brought}", self.url)));
@@ -147,6 +148,7 @@ impl Remote {
     async fn take(
         &self,
         turn: &mut Turn,
+        lock: &Arc<File>,
         what: &str,
         ours: Option<&Commit>,
         first: bool,
@@ -160,8 +162,10 @@ impl Remote {
         let quarantine = Quarantine::new(&self.git, ours).map_err(|e| self.unusable(&e))?;
         self.download(what, &caps, first, token).await?;
         let help = Bounds::help(first, self.git.bare());
-        let url = self.url.clone();
+        let (url, lock) = (self.url.clone(), lock.clone());
         let admit = move || {
+            // Nobody else's turn until this is done, even if the fetch is dropped meanwhile.
+            let _lock = lock;
             let refused = |why| SourceError::Unreachable(format!("{url} sends what is not taken: {why}{help}"));
             let commit = quarantine.check(&caps).map_err(refused)?;
             quarantine.admit().map_err(|e| SourceError::Broken(format!("what was fetched cannot be kept: {e}")))?;

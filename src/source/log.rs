@@ -106,7 +106,9 @@ fn parse(printed: &[u8], head: &Commit, folder: &str) -> Result<(Vec<Change>, Op
 }
 
 /// What git printed, cut at its NULs.
-struct Tokens<'a>(Peekable<Split<'a, u8, fn(&u8) -> bool>>);
+struct Tokens<'a>(Peekable<Cut<'a>>);
+
+type Cut<'a> = Split<'a, u8, fn(&u8) -> bool>;
 
 impl<'a> Tokens<'a> {
     fn of(printed: &'a [u8]) -> Self {

@@ -129,6 +129,8 @@ async fn sweeps_what_a_killed_git_left() {
     let state = Daemon::of(&repo).await;
     let bare = state.bare();
     let left = ["objects/pack/tmp_pack_x1", "objects/ab/tmp_obj_x2", "refs/grantd/fetched.lock", "packed-refs.lock"];
+    fs::create_dir_all(state.state.path().join("git-incoming/objects/pack")).unwrap();
+    fs::write(state.state.path().join("git-incoming/objects/pack/tmp_pack_x3"), "half").unwrap();
     for name in left {
         fs::create_dir_all(bare.join(name).parent().unwrap()).unwrap();
         fs::write(bare.join(name), "half").unwrap();
@@ -140,6 +142,7 @@ async fn sweeps_what_a_killed_git_left() {
     for name in left {
         assert!(!bare.join(name).exists(), "{name}");
     }
+    assert!(!state.state.path().join("git-incoming").exists());
 }
 
 #[tokio::test]

@@ -263,3 +263,18 @@ async fn a_tree_that_no_honest_git_makes_is_refused_on_every_way() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_history_that_is_cut_off_is_refused() {
+    let (repo, _) = Repo::with_grant();
+    let head = repo.commit(&[("grants/b.yaml", "b\n")]);
+    let whole = over_http(&repo);
+    let short = Repo::new();
+    let url = format!("file://{}", repo.path.display());
+    short.git(&["fetch", "--quiet", "--depth=1", &url, "main:refs/heads/main", "--update-head-ok"]);
+    let daemon = over_http(&short);
+    let told = unreachable(daemon.source.fetch().await);
+    assert!(told.contains("its history is cut off (shallow)"), "{told}");
+    assert!(matches!(daemon.source.tree(&head).await, Err(SourceError::Missing(_))));
+    assert_eq!(whole.source.fetch().await, Ok(head));
+}
