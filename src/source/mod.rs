@@ -22,6 +22,7 @@
 //! | `fetch` | brings the branch, or one commit, into the bare repository |
 //! | `log` | the first-parent line; deletions on any line |
 //! | `tree` | trees, blobs, names of commits |
+//! | `trust` | who signed a commit, and what it changed |
 //! | `words` | what git said, fit for a person |
 
 mod caps;
@@ -34,6 +35,7 @@ mod quarantine;
 mod refusals;
 mod settings;
 mod tree;
+mod trust;
 mod words;
 
 #[cfg(test)]
@@ -47,6 +49,7 @@ use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Source, SourceErr
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
+pub use trust::{Keys, MAX_BROUGHT, Signers, differs};
 
 /// A branch of a Git repository, mirrored into a bare repository of our own.
 ///
@@ -56,6 +59,7 @@ pub struct GitSource {
     remote: fetch::Remote,
     branch: String,
     folder: String,
+    keys: Option<Keys>,
 }
 
 impl GitSource {
@@ -71,7 +75,13 @@ impl GitSource {
         let state = std::path::absolute(state)
             .map_err(|e| SourceError::Broken(format!("the state folder {} cannot be used: {e}", state.display())))?;
         let remote = fetch::Remote::new(settings, git::Git::new(&state), credentials).map_err(SourceError::Broken)?;
-        Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone() })
+        Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone(), keys: None })
+    }
+
+    /// Looks at signatures too. The files of the keys are read at each proof, so that a change of them is noticed.
+    #[must_use]
+    pub fn trusting(self, keys: &Keys) -> Self {
+        Self { keys: Some(keys.clone()), ..self }
     }
 
     /// Brings one commit, named by its full id, with all that is behind it: the head of a pull request, which no branch may
@@ -90,6 +100,11 @@ impl GitSource {
         let commit = commit.clone();
         self.remote.read(move |bare| tree::has_commit(bare, &commit)).await
     }
+}
+
+/// As the files are now. Without keys, nobody's signature counts.
+fn signers(keys: Option<&Keys>) -> Result<Signers, String> {
+    keys.map_or_else(|| Ok(Signers::default()), Signers::load)
 }
 
 impl Source for GitSource {
@@ -145,11 +160,18 @@ impl Source for GitSource {
     }
 
     fn trust(&self) -> Result<Text, String> {
-        Ok("".into())
+        Ok(signers(self.keys.as_ref())?.digest().clone())
     }
 
-    fn prove<'a>(&'a self, _commits: &'a [Commit], _now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
+        Box::pin(async move {
+            let (commits, folder, keys) = (commits.to_vec(), self.folder.clone(), self.keys.clone());
+            self.remote.read(move |bare| {
+                let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
+                trust::facts(bare, &commits, &folder, &signers, now)
+            })
+            .await
+        })
     }
 
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>> {

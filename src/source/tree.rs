@@ -15,29 +15,29 @@ pub const MAX_ENTRIES: usize = 20_000;
 /// How many folders deep a grant file may lie below the grants folder.
 pub const MAX_DEPTH: usize = 8;
 /// The largest single folder, bytes of its tree object.
-const MAX_TREE: usize = 8 * 1024 * 1024;
+pub(super) const MAX_TREE: usize = 8 * 1024 * 1024;
 
 /// Opened for each call: this costs less than a millisecond, sees what was fetched meanwhile, and a repository cannot be
 /// shared between threads.
-fn open(bare: &Path) -> Result<Repository, SourceError> {
+pub(super) fn open(bare: &Path) -> Result<Repository, SourceError> {
     Repository::open_bare(bare).map_err(|e| match e.code() {
         ErrorCode::NotFound => SourceError::Missing(format!("nothing has been fetched into {} yet", bare.display())),
         _ => broken(&format!("the repository {}", bare.display()), &e),
     })
 }
 
-fn broken(what: &str, e: &git2::Error) -> SourceError {
+pub(super) fn broken(what: &str, e: &git2::Error) -> SourceError {
     SourceError::Broken(format!("{what} cannot be read: {}", e.message()))
 }
 
-pub fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
+pub(super) fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
     let full = text.len() == 40;
     full.then(|| git2::Oid::from_str(text).ok())
         .flatten()
         .ok_or_else(|| SourceError::Missing(format!("`{}` is no full object id", text.escape_debug())))
 }
 
-fn as_commit(id: git2::Oid) -> Commit {
+pub(super) fn as_commit(id: git2::Oid) -> Commit {
     Commit(id.to_string().into())
 }
 
@@ -55,7 +55,7 @@ pub fn commit(bare: &Path, commit: &Commit) -> Result<(), SourceError> {
     if has_commit(bare, commit)? { Ok(()) } else { Err(no_commit(commit)) }
 }
 
-fn no_commit(commit: &Commit) -> SourceError {
+pub(super) fn no_commit(commit: &Commit) -> SourceError {
     SourceError::Missing(format!("the commit {} is not in the local repository", commit.0.escape_debug()))
 }
 
@@ -118,7 +118,7 @@ pub fn blobs(bare: &Path, blobs: &[Oid]) -> Result<Vec<Vec<u8>>, SourceError> {
 }
 
 /// Size and kind, without the content.
-fn header(odb: &Odb<'_>, id: git2::Oid) -> Result<(u64, ObjectType), SourceError> {
+pub(super) fn header(odb: &Odb<'_>, id: git2::Oid) -> Result<(u64, ObjectType), SourceError> {
     match odb.read_header(id) {
         Ok((size, kind)) => Ok((size as u64, kind)),
         Err(e) if e.code() == ErrorCode::NotFound => {
@@ -170,8 +170,8 @@ impl From<SourceError> for Stop {
     }
 }
 
-const FORMAT: i32 = 0o170_000;
-const FOLDER: i32 = 0o040_000;
+pub(super) const FORMAT: i32 = 0o170_000;
+pub(super) const FOLDER: i32 = 0o040_000;
 const FILE: i32 = 0o100_000;
 const LINK: i32 = 0o120_000;
 const MODULE: i32 = 0o160_000;

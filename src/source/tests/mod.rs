@@ -9,6 +9,7 @@ mod http;
 mod log;
 mod settings;
 mod tree;
+mod trust;
 mod watch;
 
 use std::{
