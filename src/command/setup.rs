@@ -15,7 +15,7 @@ use crate::{
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
     model::{Clock, JournalError, Ledger, Line, Source},
-    source::GitSource,
+    source::{GitSource, forge::Forge},
     surface::{self, Cloud, world::World},
 };
 #[cfg(feature = "aws")]
@@ -65,7 +65,22 @@ impl Setup {
     }
 
     pub fn source(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(GitSource::new(&self.config.source, &self.config.state, credentials().as_deref())?))
+        Ok(Arc::new(self.git(&self.config.state)?))
+    }
+
+    /// The source over a bare repository in that folder.
+    pub fn git(&self, state: &Path) -> Result<GitSource> {
+        let config::Trust { keys, forge, .. } = &self.config.trust;
+        let credentials = credentials();
+        let mut git = GitSource::new(&self.config.source, state, credentials.as_deref())?;
+        if let Some(keys) = keys {
+            git = git.trusting(keys);
+        }
+        if let Some(forge) = forge {
+            let branch = &self.config.source.branch;
+            git = git.asking(Forge::new(forge, branch, credentials.as_deref()).map_err(|error| anyhow!(error))?);
+        }
+        Ok(git)
     }
 
     /// The reading half. It has no writers.

@@ -2,6 +2,8 @@
 
 mod trust;
 
+pub use trust::Settings as Trust;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Person, Rule, Span, Text, Trust, Trusted};
+use crate::{
+    model::{ForgeKind, Person, Rule, Span, Text, Trust, Trusted},
+    source::{Keys, forge},
+};
 
 use super::Config;
 
@@ -19,6 +22,12 @@ pub struct Settings {
     /// How many approvers a grant needs at the level `approved`.
     #[schemars(range(min = 1, max = 10))]
     pub approvals_required: u32,
+    /// Whose signatures count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+    /// Where reviews are on record. Without one only two people's keys can approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forge: Option<forge::Settings>,
     /// How long Git may be silent before nothing new is granted or extended. Ends go on.
     pub max_age: Span,
 }
@@ -26,19 +35,22 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let Trusted { level, approvals, max_age, .. } = Trusted::default();
-        Self { level, approvals_required: approvals, max_age }
+        Self { level, approvals_required: approvals, keys: None, forge: None, max_age }
     }
 }
 
 /// What the decisions need of all that.
 pub fn trusted(config: &Config) -> Trusted {
-    let Settings { level, approvals_required, max_age } = &config.trust;
+    let Settings { level, approvals_required, keys, forge, max_age } = &config.trust;
     Trusted {
         level: *level,
         approvals: *approvals_required,
         max_age: *max_age,
-        merge_keys: BTreeSet::new(),
-        forge: None,
+        merge_keys: keys.iter().flat_map(|keys| keys.merge_keys.iter().cloned()).collect(),
+        forge: forge.as_ref().map(|forge| match forge {
+            forge::Settings::Github(_) => ForgeKind::GitHub,
+            forge::Settings::Gitlab(_) => ForgeKind::GitLab,
+        }),
         people: config.people.clone(),
         shared: config.shared.clone(),
         rules: config.rules.clone(),
@@ -51,6 +63,20 @@ pub fn wrong(config: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     if !(1..=10).contains(&trust.approvals_required) {
         wrong.push("trust: approvals_required: write a number from 1 to 10".to_owned());
+    }
+    wrong.extend(trust.keys.as_ref().and_then(|keys| keys.check().err()).map(|error| format!("trust: keys: {error}")));
+    wrong.extend(
+        trust.forge.as_ref().and_then(|forge| forge.check().err()).map(|error| format!("trust: forge: {error}")),
+    );
+    let needs = trusted(config);
+    let listed = trust.keys.as_ref().is_some_and(|keys| keys.signers.is_some() || keys.keyring.is_some());
+    if needs.proves() && !listed {
+        wrong.push("trust: the level `signed` and all above it need keys: write `keys: { signers: /etc/grantd/allowed_signers }`".to_owned());
+    }
+    if needs.level == Trust::Approved && people.is_empty() {
+        wrong.push(
+            "trust: at the level `approved` only people who are known can approve: list them under `people`".to_owned(),
+        );
     }
     wrong.extend(twice(people));
     for (name, person) in people {

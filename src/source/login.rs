@@ -26,6 +26,10 @@ impl Token {
         let basic = BASE64_STANDARD.encode(format!("x-access-token:{plain}"));
         Ok(Self { plain, basic })
     }
+
+    pub fn plain(&self) -> &str {
+        &self.plain
+    }
 }
 
 /// `GIT_SSH_COMMAND`: nobody's configuration, one key, pinned hosts. Git hands it to a shell.

@@ -24,10 +24,12 @@
 //! | `tree` | trees, blobs, names of commits |
 //! | `trust` | who signed a commit, and what it changed |
 //! | `words` | what git said, fit for a person |
+//! | [`forge`] | what GitHub or GitLab has on record of a commit |
 
 mod caps;
 mod child;
 mod fetch;
+pub mod forge;
 mod git;
 mod log;
 mod login;
@@ -45,7 +47,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Source, SourceError, Text, Tree};
+use forge::Forge;
+
+use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Said, Source, SourceError, Text, Tree};
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
@@ -60,6 +64,7 @@ pub struct GitSource {
     branch: String,
     folder: String,
     keys: Option<Keys>,
+    forge: Option<Forge>,
 }
 
 impl GitSource {
@@ -75,13 +80,35 @@ impl GitSource {
         let state = std::path::absolute(state)
             .map_err(|e| SourceError::Broken(format!("the state folder {} cannot be used: {e}", state.display())))?;
         let remote = fetch::Remote::new(settings, git::Git::new(&state), credentials).map_err(SourceError::Broken)?;
-        Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone(), keys: None })
+        Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone(), keys: None, forge: None })
     }
 
     /// Looks at signatures too. The files of the keys are read at each proof, so that a change of them is noticed.
     #[must_use]
     pub fn trusting(self, keys: &Keys) -> Self {
         Self { keys: Some(keys.clone()), ..self }
+    }
+
+    /// Asks the forge for its record too.
+    #[must_use]
+    pub fn asking(self, forge: Forge) -> Self {
+        Self { forge: Some(forge), ..self }
+    }
+
+    /// What the forge has on record of a commit, with what the commit changed to something else than was approved.
+    async fn said(&self, commit: &Commit, now: Timestamp) -> Result<Said, SourceError> {
+        let Some(forge) = &self.forge else { return Ok(Said::Unasked) };
+        let mut review = match forge.said(commit, now).await {
+            Said::Review(review) => review,
+            other => return Ok(other),
+        };
+        if let Err(error) = self.bring(&review.head).await {
+            return Ok(Said::Away(format!("the head of #{} cannot be fetched: {error}", review.number).into()));
+        }
+        let (commit, head, folder) = (commit.clone(), review.head.clone(), self.folder.clone());
+        let differs = move |bare: &Path| trust::differs(bare, &commit, &head, &folder);
+        review.differs = self.remote.read(differs).await?;
+        Ok(Said::Review(review))
     }
 
     /// Brings one commit, named by its full id, with all that is behind it: the head of a pull request, which no branch may
@@ -165,12 +192,16 @@ impl Source for GitSource {
 
     fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
         Box::pin(async move {
-            let (commits, folder, keys) = (commits.to_vec(), self.folder.clone(), self.keys.clone());
-            self.remote.read(move |bare| {
+            let (asked, folder, keys) = (commits.to_vec(), self.folder.clone(), self.keys.clone());
+            let facts = move |bare: &Path| {
                 let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
-                trust::facts(bare, &commits, &folder, &signers, now)
-            })
-            .await
+                trust::facts(bare, &asked, &folder, &signers, now)
+            };
+            let mut proofs = self.remote.read(facts).await?;
+            for proof in &mut proofs {
+                proof.forge = self.said(&proof.commit, now).await?;
+            }
+            Ok(proofs)
         })
     }
 

@@ -18,8 +18,10 @@ pub const MAX_BROUGHT: usize = 10_000;
 /// What stands behind commits of the first-parent line, in the order asked for; quick if that is oldest first. The forge
 /// is not asked. `at` is the time at which keys must be valid. Blocks.
 ///
+/// A commit that is not in the local repository (any more) proves nothing, and holds up no other.
+///
 /// # Errors
-/// [`SourceError::Missing`] for what is not in the local repository.
+/// [`SourceError::Missing`] and [`SourceError::Broken`] for a repository that lacks what is behind a commit.
 pub fn facts(
     bare: &Path,
     commits: &[Commit],
@@ -32,7 +34,10 @@ pub fn facts(
     let mut graph = Graph::new(&odb);
     let mut prove = |commit: &Commit| {
         let id = object_id(&commit.0)?;
-        let raw = graph.read(id)?;
+        let raw = match graph.read(id) {
+            Err(SourceError::Missing(_)) => return Ok(absent(commit)),
+            other => other?,
+        };
         let (tree, parents) = graph::links(id, raw.data())?;
         let (behind, unsigned) = brought(&mut graph, &parents, signers, at)?;
         let differs = match parents[..] {
@@ -53,6 +58,18 @@ pub fn facts(
         })
     };
     commits.iter().map(&mut prove).collect()
+}
+
+fn absent(commit: &Commit) -> Proof {
+    Proof {
+        commit: commit.clone(),
+        parents: 0,
+        signature: Signature::Bad("is not in the local repository any more".into()),
+        signers: BTreeSet::new(),
+        unsigned: None,
+        differs: Vec::new(),
+        forge: Said::Unasked,
+    }
 }
 
 /// Grant files that a commit changed against its first parent and whose content is not that of `head`: for what a forge
