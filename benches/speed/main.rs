@@ -18,6 +18,7 @@ mod lint;
 mod plan;
 mod report;
 mod town;
+mod trust;
 #[cfg(feature = "aws")]
 mod wire;
 
@@ -33,6 +34,7 @@ const PARTS: &[(&str, fn())] = &[
     ("memory", engine::memory),
     ("hostile", hostile::measure),
     ("history", history::measure),
+    ("trust", trust::measure),
     #[cfg(feature = "aws")]
     ("wire", wire::measure),
 ];

@@ -15,7 +15,7 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
     if reason.is_empty() || reason.chars().any(char::is_control) {
         bail!("--reason is one line for those who read the journal later: write why this history is right");
     }
-    let setup = Setup::load(&args.configured.config)?;
+    let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(async {
         let now = setup.clock().now();
         // The lock first: what is compared must still be so when it is written.

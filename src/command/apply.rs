@@ -15,7 +15,7 @@ use crate::{
 use super::{plan, print, print_json, setup, setup::Setup};
 
 pub fn run(args: &Apply) -> Result<ExitCode> {
-    let setup = Setup::load(&args.configured.config)?;
+    let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(async {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();

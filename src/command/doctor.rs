@@ -7,8 +7,7 @@ use crate::{
     config,
     decide::render::{checks_json, checks_text},
     hooks::Keys,
-    model::{Account, Check, JournalError, Source, Text, Trouble, TroubleKind},
-    source::GitSource,
+    model::{Account, Check, ForgeKind, JournalError, Source, Text, Trouble, TroubleKind, Trust},
     surface::Cloud,
 };
 
@@ -32,6 +31,7 @@ async fn look(setup: &Setup) -> Vec<Check> {
     let mut all = vec![
         here("configuration", Ok(())),
         here("Git", git(setup).await),
+        here(&trust(setup), keys(setup)),
         here("state folder", state(&setup.config.state)),
         here("journal", journal(setup)),
     ];
@@ -65,13 +65,49 @@ fn here(what: &str, found: Result<(), String>) -> Check {
 /// Fetches into a folder of its own: the daemon's may belong to another user, and must stay so.
 async fn git(setup: &Setup) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| format!("no folder for a trial can be made: {error}"))?;
-    let source = GitSource::new(&setup.config.source, folder.path(), setup::credentials().as_deref());
-    let source = source.map_err(|error| error.to_string())?;
+    let source = setup.git(folder.path()).map_err(|error| error.to_string())?;
     let head = source.fetch().await.map_err(|error| error.to_string())?;
     match source.tree(&head).await {
         Ok(tree) => tree.refused.map_or(Ok(()), |why| Err(format!("the tree of {} is refused: {why}", head.short()))),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What a grant has to prove, and what that does not show.
+fn trust(setup: &Setup) -> String {
+    let policy = setup.config.policy();
+    let (level, branch) = (policy.trust.level, &setup.config.source.branch);
+    match level {
+        Trust::Branch => format!(
+            "trust: branch (whoever can push to `{branch}` grants: nobody's signature and nobody's review is looked at)"
+        ),
+        Trust::Signed => {
+            "trust: signed (whoever holds an allowed key grants, also to himself: no review is looked at)".to_owned()
+        }
+        Trust::Approved => "trust: approved".to_owned(),
+    }
+}
+
+/// Whether the keys can be read, and name people.
+fn keys(setup: &Setup) -> Result<(), String> {
+    let policy = setup.config.policy();
+    if !policy.trust.proves() {
+        return Ok(());
+    }
+    setup.source().and_then(|source| source.trust().map_err(anyhow::Error::msg)).map_err(|error| error.to_string())?;
+    let known = policy.trust.people.values().any(|person| {
+        !person.keys.is_empty()
+            || match policy.trust.forge {
+                Some(ForgeKind::GitHub) => person.github.is_some(),
+                Some(ForgeKind::GitLab) => person.gitlab.is_some(),
+                None => false,
+            }
+    });
+    let approves = policy.trust.level == Trust::Approved;
+    if approves && !known {
+        return Err("nobody under `people` has a key or an id at the forge, so nobody can approve anything".to_owned());
+    }
+    Ok(())
 }
 
 fn state(folder: &Path) -> Result<(), String> {

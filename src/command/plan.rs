@@ -105,5 +105,6 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
         chains: BTreeMap::new(),
         proofs: BTreeMap::new(),
         footing: Footing::Assumed,
+        at: now,
     })
 }

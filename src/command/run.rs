@@ -35,7 +35,7 @@ const QUIET: Duration = Duration::from_millis(200);
 
 pub fn run(args: &Run) -> Result<ExitCode> {
     log(args.log)?;
-    let setup = Setup::load(&args.configured.config)?;
+    let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(daemon(args, setup))
 }
 

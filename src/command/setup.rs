@@ -38,6 +38,17 @@ impl Setup {
         Self::new(Config::load(path)?)
     }
 
+    /// For what writes: whoever can change the configuration or the journal decides who gets access, so nobody but root and
+    /// this user may.
+    pub fn guarded(path: &Path) -> Result<Self> {
+        guard(path)?;
+        let setup = Self::load(path)?;
+        if setup.config.state.exists() {
+            guard(&setup.config.state)?;
+        }
+        Ok(setup)
+    }
+
     pub fn new(config: Config) -> Result<Self> {
         let cloud = match &config.cloud {
             config::Cloud::World(settings) => Cloud::World(World::open(&settings.world, settings.clock)?),
@@ -114,6 +125,20 @@ impl Setup {
     pub fn lines(&self) -> Result<Vec<Line>, JournalError> {
         journal::read(&self.config.state)
     }
+}
+
+fn guard(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let shown = path.display();
+    let about = path.metadata().with_context(|| format!("{shown} cannot be read"))?;
+    let own = rustix::process::geteuid().as_raw();
+    if about.uid() != own && about.uid() != 0 {
+        anyhow::bail!("{shown} belongs to another user, who could give himself access by it: `chown root {shown}`");
+    }
+    if about.mode() & 0o022 != 0 {
+        anyhow::bail!("{shown} can be written by others, who could give themselves access by it: `chmod go-w {shown}`");
+    }
+    Ok(())
 }
 
 /// Systemd's folder of credentials.

@@ -30,6 +30,8 @@ pub struct Intake {
     /// What stands behind the commits of those.
     pub proofs: BTreeMap<Commit, Proof>,
     pub footing: Footing,
+    /// When it was read.
+    pub at: Timestamp,
 }
 
 /// What the proofs of a revision rest on.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Chain, GrantId, Record, Said, Withheld};
+use crate::model::{Chain, GrantId, Record, Withheld};
 
 use super::{admit::waits, intake::Footing, revision::Revision};
 
@@ -46,7 +46,8 @@ impl Revision<'_> {
         self.admission.records.iter().any(takes)
     }
 
-    /// The proofs that go on mattering, so that nothing is verified twice. What a forge could not be asked is asked again.
+    /// The good proofs that go on mattering, so that nothing is verified twice. A bad one is looked at again: the clock of who
+    /// signed may be ahead of ours, a forge away.
     fn proven(&self) -> Vec<Record> {
         let Footing::Named(trust) = &self.intake.footing else { return Vec::new() };
         let withheld = self.intake.chains.iter().filter(|(id, _)| !self.settled.contains(id)).map(|(_, chain)| chain);
@@ -62,7 +63,7 @@ impl Revision<'_> {
         let commits: BTreeSet<_> = links.map(|link| link.commit).collect();
         let fresh = commits.iter().filter_map(|commit| self.intake.proofs.get(commit)).filter(|proof| {
             let same = self.ledger.proofs.get(&proof.commit).is_some_and(|known| known.trust == *trust);
-            !same && !matches!(proof.forge, Said::Away(_))
+            !same && proof.holds()
         });
         fresh.map(|proof| Record::Prove { trust: trust.clone(), proof: Box::new(proof.clone()) }).collect()
     }

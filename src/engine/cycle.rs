@@ -35,6 +35,8 @@ pub struct Cycle {
     /// Somebody asked again while a fetch was under way: there may be news that it did not see.
     again: bool,
     fetched: Option<Timestamp>,
+    /// When the head of the intake was first seen.
+    since: Timestamp,
     trouble: Option<SourceError>,
     /// Looks that are under way.
     reading: BTreeSet<Binding>,
@@ -60,6 +62,7 @@ impl Cycle {
             fetching: false,
             again: false,
             fetched: None,
+            since: Timestamp::MIN,
             trouble: None,
             reading: BTreeSet::new(),
             asking: BTreeMap::new(),
@@ -199,8 +202,12 @@ impl Cycle {
                         self.fetched = Some(self.now());
                         self.trouble = None;
                         let Parts { source, policy, .. } = &self.parts;
-                        let old = |intake: &Intake| intake.head != head || outdated(intake, source.as_ref(), policy);
-                        if self.intake.as_ref().is_none_or(old) {
+                        let (since, now) = (self.since, self.now());
+                        let same = self.intake.as_ref().filter(|intake| intake.head == head);
+                        if same.is_none() {
+                            self.since = now;
+                        }
+                        if same.is_none_or(|intake| outdated(intake, source.as_ref(), policy, since, now)) {
                             self.take(head);
                         }
                     }
@@ -273,6 +280,7 @@ impl Cycle {
                 _ => None,
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
+            gate::alert(&admission.records, &admission.ends);
             self.book.write_anyway(now, admission.ends);
             if distrust.is_none() && self.book.write(now, admission.records).is_some() {
                 self.fresh.extend(news);
@@ -280,9 +288,9 @@ impl Cycle {
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
         }
-        if let Some(freeze) = gate::vanished(self.trouble.as_ref(), self.book.ledger()) {
-            self.book.write(now, vec![freeze]);
-        }
+        let freeze: Vec<Record> = gate::vanished(self.trouble.as_ref(), self.book.ledger()).into_iter().collect();
+        gate::alert(&freeze, &[]);
+        self.book.write(now, freeze);
         let silent = gate::silent(self.fetched, self.book.ledger(), &policy, now);
         let why = distrust.or_else(|| self.book.fault()).or_else(|| gate::frozen(self.book.ledger())).or(silent);
         outlook.standstill = why.or(outlook.standstill);

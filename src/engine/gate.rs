@@ -14,6 +14,20 @@ pub fn vanished(trouble: Option<&SourceError>, ledger: &Ledger) -> Option<Record
     (!frozen).then(|| Record::Freeze { commit: None, reason: why.as_str().into(), accept: true })
 }
 
+/// Tells once what a person should look at now: the records are written once.
+pub fn alert(records: &[Record], ends: &[Record]) {
+    for record in records.iter().chain(ends) {
+        match record {
+            Record::Freeze { reason, .. } => tracing::error!(%reason, "granting is frozen; ends go on"),
+            Record::Suspend { grant, commit, .. } => {
+                tracing::error!(%grant, %commit, "suspended: a head that is not accepted deletes its file");
+            }
+            Record::Withhold { grant, what } => tracing::warn!(%grant, reason = %what.reason, "withheld"),
+            _ => {}
+        }
+    }
+}
+
 pub fn frozen(ledger: &Ledger) -> Option<String> {
     let freeze = ledger.freeze.as_ref()?;
     let help = "; `grantd source accept` lets it go on from a head that you name";

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     decide::{Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, stem, waits},
     model::{
-        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Said, Source, SourceError,
-        Text,
+        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Source, SourceError, Text,
     },
 };
 
@@ -189,6 +188,7 @@ impl Librarian {
             chains,
             proofs,
             footing,
+            at: known.now,
         })
     }
 
@@ -233,12 +233,16 @@ async fn prove(
     Ok((proofs, Footing::Named(trust)))
 }
 
-/// Whether a revision must be read again although the head is the same: the trust has changed, or a forge was away.
-pub fn outdated(intake: &Intake, source: &dyn Source, policy: &Policy) -> bool {
+/// Whether a revision must be read again although the head is the same, which was first read at `since`: the trust has
+/// changed, or what did not hold may hold by now. For that it is read after twice as long each time, at most every 5 minutes.
+pub fn outdated(intake: &Intake, source: &dyn Source, policy: &Policy, since: Timestamp, now: Timestamp) -> bool {
+    const LONGEST: SignedDuration = SignedDuration::from_mins(5);
     if !policy.trust.proves() || intake.footing == Footing::Idle {
         return false;
     }
-    let now = source.trust().map_or_else(Footing::Broken, Footing::Named);
-    let away = intake.proofs.values().any(|proof| matches!(proof.forge, Said::Away(_)));
-    intake.footing != now || away
+    if intake.footing != source.trust().map_or_else(Footing::Broken, Footing::Named) {
+        return true;
+    }
+    let pause = intake.at.duration_since(since).min(LONGEST);
+    !intake.proofs.values().all(Proof::holds) && now.duration_since(intake.at) >= pause
 }

@@ -64,6 +64,14 @@ pub struct Proof {
     pub forge: Said,
 }
 
+impl Proof {
+    /// Whether nothing in it can become better by itself: what does not hold now may hold a little later.
+    pub fn holds(&self) -> bool {
+        let signed = matches!(self.signature, Signature::By(_)) && self.unsigned.is_none();
+        signed && !matches!(self.forge, Said::Away(_) | Said::Missing(_))
+    }
+}
+
 /// A signature, by the one rule that counts: a key that is allowed now, over exactly this commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

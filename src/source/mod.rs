@@ -43,7 +43,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 
@@ -65,6 +68,7 @@ pub struct GitSource {
     folder: String,
     keys: Option<Keys>,
     forge: Option<Forge>,
+    reach: Arc<Mutex<trust::Reach>>,
 }
 
 impl GitSource {
@@ -80,7 +84,14 @@ impl GitSource {
         let state = std::path::absolute(state)
             .map_err(|e| SourceError::Broken(format!("the state folder {} cannot be used: {e}", state.display())))?;
         let remote = fetch::Remote::new(settings, git::Git::new(&state), credentials).map_err(SourceError::Broken)?;
-        Ok(Self { remote, branch: settings.branch.clone(), folder: settings.path.clone(), keys: None, forge: None })
+        Ok(Self {
+            remote,
+            branch: settings.branch.clone(),
+            folder: settings.path.clone(),
+            keys: None,
+            forge: None,
+            reach: Arc::default(),
+        })
     }
 
     /// Looks at signatures too. The files of the keys are read at each proof, so that a change of them is noticed.
@@ -193,9 +204,12 @@ impl Source for GitSource {
     fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
         Box::pin(async move {
             let (asked, folder, keys) = (commits.to_vec(), self.folder.clone(), self.keys.clone());
+            let reach = self.reach.clone();
             let facts = move |bare: &Path| {
                 let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
-                trust::facts(bare, &asked, &folder, &signers, now)
+                // What a proof that was cut off left there is as true as the rest.
+                let mut reach = reach.lock().unwrap_or_else(PoisonError::into_inner);
+                trust::facts(bare, &asked, &folder, &signers, now, &mut reach)
             };
             let mut proofs = self.remote.read(facts).await?;
             for proof in &mut proofs {

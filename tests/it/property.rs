@@ -187,6 +187,7 @@ impl House {
             chains: chains(&Past::new(&self.ledger), &self.changes),
             proofs: BTreeMap::new(),
             footing: Footing::Named("".into()),
+            at: self.now,
         }
     }
 

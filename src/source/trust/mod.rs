@@ -14,6 +14,7 @@ mod settings;
 mod signers;
 mod ssh;
 
+pub(super) use graph::Reach;
 pub(super) use range::facts;
 pub use range::{MAX_BROUGHT, differs};
 pub use settings::Keys;
@@ -28,5 +29,5 @@ pub(super) fn payload(raw: &[u8]) -> Option<Vec<u8>> {
 /// What lies behind a merge's other parents and not behind its first.
 #[cfg(test)]
 pub(super) fn brought(odb: &git2::Odb<'_>, parents: &[git2::Oid]) -> Vec<git2::Oid> {
-    graph::Graph::new(odb).brought(parents, MAX_BROUGHT).ok().flatten().unwrap_or_default()
+    graph::Graph::new(odb, &mut Reach::default()).brought(parents, MAX_BROUGHT).ok().flatten().unwrap_or_default()
 }

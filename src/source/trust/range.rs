@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     Signers, entries,
-    graph::{self, Graph},
+    graph::{self, Graph, Reach},
 };
 use crate::{
     model::{Commit, Key, Proof, Said, Signature, SourceError, Text},
@@ -16,7 +16,7 @@ use crate::{
 pub const MAX_BROUGHT: usize = 10_000;
 
 /// What stands behind commits of the first-parent line, in the order asked for; quick if that is oldest first. The forge
-/// is not asked. `at` is the time at which keys must be valid. Blocks.
+/// is not asked. `at` is the time at which keys must be valid; `reach` makes the next call quick. Blocks.
 ///
 /// A commit that is not in the local repository (any more) proves nothing, and holds up no other.
 ///
@@ -28,10 +28,11 @@ pub fn facts(
     folder: &str,
     signers: &Signers,
     at: Timestamp,
+    reach: &mut Reach,
 ) -> Result<Vec<Proof>, SourceError> {
     let repo = open(bare)?;
     let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
-    let mut graph = Graph::new(&odb);
+    let mut graph = Graph::new(&odb, reach);
     let mut prove = |commit: &Commit| {
         let id = object_id(&commit.0)?;
         let raw = match graph.read(id) {
@@ -80,7 +81,8 @@ fn absent(commit: &Commit) -> Proof {
 pub fn differs(bare: &Path, commit: &Commit, head: &Commit, folder: &str) -> Result<Vec<Text>, SourceError> {
     let repo = open(bare)?;
     let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
-    let graph = Graph::new(&odb);
+    let mut reach = Reach::default();
+    let graph = Graph::new(&odb, &mut reach);
     let id = object_id(&commit.0)?;
     let (tree, parents) = graph::links(id, graph.read(id)?.data())?;
     let before = parents.first().map(|first| root(&graph, *first)).transpose()?;

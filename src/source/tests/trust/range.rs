@@ -8,7 +8,15 @@ use crate::{
 fn proof(repo: &Repo, commit: &Commit, keys: &Keys) -> Proof {
     let signers = Signers::load(keys).unwrap();
     let bare = repo.path.join(".git");
-    let mut proofs = crate::source::trust::facts(&bare, &[commit.clone()], "grants", &signers, now()).unwrap();
+    let mut proofs = crate::source::trust::facts(
+        &bare,
+        std::slice::from_ref(commit),
+        "grants",
+        &signers,
+        now(),
+        &mut Default::default(),
+    )
+    .unwrap();
     proofs.pop().unwrap()
 }
 
@@ -142,7 +150,10 @@ fn dates_do_not_lead_the_walk() {
         // In any order of asking.
         let line: Vec<Commit> =
             two.repo.git(&["rev-list", "--first-parent", "main"]).lines().map(|id| Commit(id.into())).collect();
-        let ask = |line: &[Commit]| crate::source::trust::facts(&bare, line, "grants", &signers, now()).unwrap();
+        // What was learnt by one question must not change the answer to the next.
+        let mut reach = Default::default();
+        let mut ask =
+            |line: &[Commit]| crate::source::trust::facts(&bare, line, "grants", &signers, now(), &mut reach).unwrap();
         let forth = ask(&line);
         let mut back = ask(&line.iter().rev().cloned().collect::<Vec<_>>());
         back.reverse();
