@@ -31,7 +31,9 @@
 //!
 //! 1. [`decide::close`] ends the grants whose time is over. It needs neither Git nor the cloud.
 //! 2. [`decide::admit`] says what the revision begins, moves and ends: acceptances with their start and end, permitted edits,
-//!    withdrawals (found commit by commit), what is held and why. These become journal lines before anything else happens.
+//!    withdrawals (found commit by commit), what is held and why. Each change of a file since its content was verified last
+//!    ([`decide::chains`]) must pass what the configuration asks of it: the source proves facts ([`model::Proof`]: who signed,
+//!    what the forge has on record), the judgement is made here. These become journal lines before anything else happens.
 //! 3. [`decide::desire`] says which bindings are wanted now, from the ledger and what the selectors answered.
 //! 4. [`decide::plan()`] compares them with what is owned and seen. Revocations first; what must be looked at before more can
 //!    be decided is asked for. All of this is pure: `now` is an argument.

@@ -196,7 +196,7 @@ async fn attend(
 /// Loads the configuration anew. One that cannot be used is refused: the old one stays.
 fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSender<Order>) {
     let refuse = |why: &str| tracing::error!(error = why, "the new configuration is refused, the old one stays");
-    let new = match Config::load(path) {
+    let new = match setup::guard(path).and_then(|()| Ok(Config::load(path)?)) {
         Ok(new) => new,
         Err(error) => return refuse(&error.to_string()),
     };
@@ -209,8 +209,12 @@ fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSe
         || new.state != current.state
         || new.cloud != current.cloud
         || new.hooks != current.hooks
+        || new.trust.keys != current.trust.keys
+        || new.trust.forge != current.trust.forge
     {
-        return refuse("source (but for poll), state, cloud and hooks change only with a restart");
+        return refuse(
+            "source (but for poll), state, cloud, trust.keys, trust.forge and hooks change only with a restart; what the files of the keys hold counts at once",
+        );
     }
     tracing::info!("the configuration is reloaded");
     cloud.configure(new.accounts.values(), &new.surfaces());

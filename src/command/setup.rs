@@ -127,7 +127,8 @@ impl Setup {
     }
 }
 
-fn guard(path: &Path) -> Result<()> {
+/// Nobody but root and this user may change it.
+pub fn guard(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let shown = path.display();
     let about = path.metadata().with_context(|| format!("{shown} cannot be read"))?;

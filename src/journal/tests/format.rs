@@ -15,6 +15,15 @@ const TERMS: &str = r#""path":"grants/a.yaml","blob":"b0","commit":"c0","author"
     "asks":[{"surface":"iam-group","fields":{"account":"1","tags":{"a":["b","c"]}}}],"ttl":"8h","stated":null,
     "until":"2026-11-20T17:00:00Z""#;
 
+const VOUCHED: &str = r#""vouched":{"level":"approved","signer":{"key":"968479A1AFF927E37D1A566BB5690EEEBB952194",
+    "person":"asmith"},"askers":["jdoe"],"merger":"user 7","approvers":["asmith"],"request":12,"rules":["rule 1: at most 4h"]}"#;
+const LINK: &str = r#"{"commit":"c0","parents":2,"path":"grants/a.yaml"}"#;
+const WITHHELD: &str = r#"{"chain":{"links":[{"commit":"c0","parents":2,"path":"grants/a.yaml"}],"paths":{"grants/a.yaml":"b0"}},
+    "reason":"c0 carries no signature","whole":true}"#;
+const PROOF: &str = r#"{"commit":"c0","parents":2,"signature":{"bad":"carries no signature"},
+    "signers":["968479A1AFF927E37D1A566BB5690EEEBB952194"],"unsigned":"c1 carries none","differs":["grants/a.yaml"],
+    "forge":{"review":{"number":12,"head":"c1","authors":[7],"approvers":[8],"merger":null,"differs":["grants/b.yaml"]}}}"#;
+
 /// One of each kind at least.
 fn samples() -> Vec<Record> {
     let stamped = |kind: &str, fields: &str| format!(r#"{{"kind":"{kind}",{BINDING}{fields},{STAMP}"}}"#);
@@ -30,10 +39,16 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"prior","grant":"oncall-1","existing":false}"#.into(),
         r#"{"kind":"start","version":"0.1.0"}"#.into(),
         r#"{"kind":"head","commit":"c1","previous":"c0"}"#.into(),
-        r#"{"kind":"freeze","commit":null,"reason":"no branch"}"#.into(),
+        r#"{"kind":"freeze","commit":null,"reason":"no branch","accept":true}"#.into(),
+        r#"{"kind":"adopt","commit":"c1","previous":null,"reason":"CHG-1","by":"uid 0"}"#.into(),
+        format!(r#"{{"kind":"prove","trust":"d0","proof":{PROOF}}}"#),
+        format!(r#"{{"kind":"withhold","grant":"oncall-1","what":{WITHHELD}}}"#),
+        r#"{"kind":"clear","grant":"oncall-1"}"#.into(),
+        r#"{"kind":"suspend","grant":"oncall-1","commit":"c0","author":"A","effective":"2026-11-20T17:00:00Z"}"#.into(),
+        r#"{"kind":"resume","grant":"oncall-1","commit":"c0"}"#.into(),
         r#"{"kind":"thaw","commit":"c0"}"#.into(),
-        format!(r#"{{"kind":"accept","grant":"oncall-1",{TERMS},{accept}}}"#),
-        format!(r#"{{"kind":"amend","grant":"oncall-1",{TERMS}}}"#),
+        format!(r#"{{"kind":"accept","grant":"oncall-1",{TERMS},{accept},{VOUCHED},"links":[{LINK}]}}"#),
+        format!(r#"{{"kind":"amend","grant":"oncall-1",{TERMS},{VOUCHED}}}"#),
         r#"{"kind":"shorten","grant":"oncall-1","until":"2026-11-20T17:00:00Z"}"#.into(),
         r#"{"kind":"hold","grant":"oncall-1","path":"p","blob":"b0","commit":"c0","author":"A",
             "committed":"2026-11-20T17:00:00Z","reason":"stale"}"#
@@ -73,10 +88,11 @@ fn ledger() -> String {
     let terms = terms.replace(r#""commit":"c0","author":"A""#, r#""origin":{"commit":"c0","author":"A"}"#);
     let binding = BINDING.strip_prefix(r#""binding":"#).unwrap();
     format!(
-        r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x"}},
-            "clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{terms},"requester":"R","from":null,
+        r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x",
+            "accept":true}},"headed":"2026-11-20T16:00:00Z","adopted":true,"withheld":{{"oncall-2":{WITHHELD}}},
+            "proofs":{{"c0":{{"trust":"d0","proof":{PROOF}}}}},"clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{terms},"requester":"R","from":null,
             "start":"2026-11-20T09:00:00Z","ceiling":"2026-11-21T09:00:00Z","state":{{"withdrawn":{{
-            "effective":"2026-11-20T17:00:00Z","by":{{"commit":"c2","author":"A"}}}}}}}}}},
+            "effective":"2026-11-20T17:00:00Z","by":{{"commit":"c2","author":"A"}}}}}},{VOUCHED},"links":[{LINK}]}}}},
             "used":{{"old-one":{{"at":"2026-11-01T00:00:00Z","cause":"withdrawn","by":{{"commit":"c2","author":"A"}}}}}},"prior":{{"older":"2026-10-01T00:00:00Z"}},
             "held":{{"late":["b1","stale"]}},"owned":[[{binding},{owned}]],
             "standing":[[{binding},"2026-11-20T17:00:00Z"]],
