@@ -2,8 +2,8 @@
 //!
 //! A forge posts to `/hooks/github` or `/hooks/gitlab` when somebody has pushed. What it posts is never parsed: the
 //! headers say whether it is authentic, whether it is a push, and whether it was here before. Then the branch is asked,
-//! as at every poll, and only what Git answers counts. A forger gains at most a fetch in [`WINDOW`]; a lost webhook costs
-//! at most the time to the next poll.
+//! as at every poll, and only what Git answers counts. A forger gains at most a fetch in [`WINDOW`]; a lost webhook
+//! costs at most the time to the next poll.
 //!
 //! Everything runs in one future, [`Hooks::serve`]: nothing is spawned, and what it holds is bounded.
 //!
