@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -186,7 +186,7 @@ async fn number(asking: &Asking<'_>, place: &str, id: u64, branch: &str, commit:
 }
 
 /// Whose latest decisive review before the merge approves, on exactly this head. Bots do not.
-fn approvers(mut opinions: Vec<Opinion>, head: &str, merged: Timestamp) -> std::collections::BTreeSet<u64> {
+fn approvers(mut opinions: Vec<Opinion>, head: &str, merged: Timestamp) -> BTreeSet<u64> {
     opinions.retain(|opinion| matches!(opinion.state.as_str(), "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED"));
     // One without a time may be the latest one. They come in order of time, and the sort keeps what is of one second.
     opinions.retain(|opinion| opinion.submitted_at.is_none_or(|at| at <= merged));

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -130,7 +130,7 @@ pub async fn review(asking: &Asking<'_>, settings: &Gitlab, branch: &str, commit
     let mut authors = pushers(&pushes, &head, merged)
         .map_err(|why| asking.missing(format!("{why}, of the merge request {number}")))?;
     authors.insert(author);
-    // Who approved may take it back and approve again, and is listed once; a second line could only be a fault.
+    // Each is listed once: of two lines the worse one counts.
     let mut approved: BTreeMap<u64, bool> = BTreeMap::new();
     let mut timeless = false;
     for Approval { user, approved_at } in approvals.approved_by {
@@ -139,7 +139,7 @@ pub async fn review(asking: &Asking<'_>, settings: &Gitlab, branch: &str, commit
         let counts = approved_at.is_some_and(|at| since < at && at <= merged);
         approved.entry(user.id).and_modify(|all| *all &= counts).or_insert(counts);
     }
-    let mut approvers = std::collections::BTreeSet::new();
+    let mut approvers = BTreeSet::new();
     for id in approved.into_iter().filter_map(|(id, counts)| counts.then_some(id)) {
         if is_person(asking, id).await? {
             approvers.insert(id);
@@ -218,7 +218,8 @@ fn push(event: &Event, branch: &str) -> Option<Push> {
     let Event { author_id, created_at, push_data } = event;
     let Pushed { action, ref_type, name, commit_to } = push_data.as_ref()?;
     let after = match name {
-        Some(name) if name != branch || ref_type.as_deref() != Some("branch") => return None,
+        _ if ref_type.as_deref() == Some("tag") => return None,
+        Some(name) if name != branch => return None,
         Some(_) if action.as_deref() == Some("removed") => return None,
         Some(_) => commit_to.clone(),
         // Many branches at once, whose names are not told: this one may be among them.

@@ -4,9 +4,9 @@
 //! unknown, and unknown is never an approval: an answer that is cut short, lacks a field or points elsewhere gives no
 //! review, and a sentence that says why.
 //!
-//! HTTP is spoken by `hyper` and `rustls` directly, as the AWS SDKs do: it adds 5 s to a build without these, half of what
-//! `reqwest` does (measured), follows no redirect, and knows no proxy and no environment. Certificates are judged by what
-//! the system trusts, so that a company's own authority works as it does for `git` and `curl`.
+//! HTTP is spoken by `hyper` and `rustls` directly, as the AWS SDKs do: it adds 5 s to a cold build without these, where
+//! `reqwest` adds 12 s to 29 s (measured on two cores), follows no redirect and knows no proxy. Certificates are judged by
+//! what the system trusts, so that a company's own authority works.
 //!
 //! | file | does |
 //! |---|---|

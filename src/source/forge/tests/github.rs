@@ -140,8 +140,7 @@ async fn who_took_part_approves_nothing() {
 #[tokio::test]
 async fn whoever_moved_the_branch_since_it_began_took_part() {
     let authors = |lines: Vec<Value>| async {
-        let mut hub = Hub::default();
-        hub.activity = lines.into_iter().map(|line| vec![line]).collect();
+        let hub = Hub { activity: lines.into_iter().map(|line| vec![line]).collect(), ..Hub::default() };
         match hub.said().await {
             Said::Review(review) => review.authors.into_iter().collect::<Vec<_>>(),
             other => panic!("{other:?}"),

@@ -128,15 +128,15 @@ async fn nobody_is_there() {
 #[tokio::test]
 async fn no_more_is_read_than_fits() {
     const FLOOD: usize = 100 * 1024 * 1024;
-    let (server, _) = reviews_are(|_, _| Answer::Flood(FLOOD)).serve();
+    let (server, _) = reviews_are(|_, _| Answer::Flood(200, FLOOD)).serve();
     let why = away(super::said(&settings(server.port), MERGE).await);
     assert_eq!(why, format!("127.0.0.1 answers {REVIEWS} with more than 8388608 bytes, which are not read"));
     assert!(server.flooded() < FLOOD / 2, "{} bytes were taken", server.flooded());
-    // Also what a refusal says.
-    let flood = Hub::default().instead(|asked, _| asked.path.ends_with("/activity").then_some(Answer::Silence));
-    let (server, _) = flood.serve();
-    let why = away(Asker::new(&settings(server.port), SHORT).said(MERGE, NOW).await);
-    assert!(why.contains("does not answer /repos/corp/access/activity"), "{why}");
+    // Also of what a refusal says.
+    let (server, _) = reviews_are(|_, _| Answer::Flood(500, FLOOD)).serve();
+    let why = away(super::said(&settings(server.port), MERGE).await);
+    assert_eq!(why, format!("127.0.0.1 answers {REVIEWS} with 500"));
+    assert!(server.flooded() < FLOOD / 2, "{} bytes were taken", server.flooded());
 }
 
 #[tokio::test]
@@ -258,52 +258,62 @@ fn the_description_knows_what_github_does_not_say() {
     assert!(asked("/repos/corp/access/activity", &[("activity_type", "pushed")]).is_err());
 }
 
+/// Names the port of a server with a certificate, to this test run again as its own child.
+const CHILD: &str = "GRANTD_TEST_TLS_PORT";
+
+async fn over_tls(port: &str) -> String {
+    let api = format!("https://localhost:{port}/api/v4");
+    let settings = Settings::Gitlab(Gitlab { id: 42, token: "credential:forge".into(), api });
+    away(super::said(&settings, MERGE).await)
+}
+
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn certificates_count_if_the_system_trusts_who_made_them() {
+    if let Some(port) = std::env::var_os(CHILD) {
+        println!("it says: {}", over_tls(port.to_str().unwrap()).await);
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "key",
-            "-out",
-            "cert",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .current_dir(folder.path())
-        .output()
-        .expect("openssl is missing: install it");
-    assert!(made.status.success(), "{made:?}");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut server = Command::new("openssl")
-        .args(["s_server", "-quiet", "-www", "-key", "key", "-cert", "cert", "-accept", &format!("127.0.0.1:{port}")])
-        .current_dir(folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let settings = Settings::Gitlab(Gitlab {
-        id: 42,
-        token: "credential:forge".into(),
-        api: format!("https://localhost:{port}/api/v4"),
-    });
+    let openssl = |arguments: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("openssl is missing: scripts/test installs it")
+    };
+    let make = |arguments: &[&str]| {
+        let all = [&["req", "-x509", "-newkey", "rsa:2048", "-nodes"], arguments].concat();
+        assert!(openssl(&all).wait().unwrap().success(), "{arguments:?}");
+    };
+    make(&["-keyout", "corp.key", "-out", "corp.crt", "-subj", "/CN=Corp"]);
+    let by = ["-CA", "corp.crt", "-CAkey", "corp.key", "-keyout", "key", "-out", "crt", "-subj", "/CN=localhost"];
+    make(
+        &[&by[..], &["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]]
+            .concat(),
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let place = format!("127.0.0.1:{port}");
+    let mut server = openssl(&["s_server", "-quiet", "-www", "-key", "key", "-cert", "crt", "-accept", &place]);
     // It takes a moment to listen.
-    let why = loop {
-        let why = away(super::said(&settings, MERGE).await);
+    let unknown = loop {
+        let why = over_tls(&port).await;
         if !why.contains("refused") || server.try_wait().unwrap().is_some() {
             break why;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("source::forge::tests::manners::certificates_count_if_the_system_trusts_who_made_them")
+        .env("SSL_CERT_FILE", folder.path().join("corp.crt"))
+        .env(CHILD, &port)
+        .output()
+        .unwrap();
     server.kill().unwrap();
     server.wait().unwrap();
-    assert!(why.starts_with("localhost cannot be reached: ") && why.contains("invalid peer certificate"), "{why}");
+    assert!(unknown.starts_with("localhost cannot be reached: "), "{unknown}");
+    assert!(unknown.contains("invalid peer certificate: UnknownIssuer"), "{unknown}");
+    // The server speaks no JSON: it was read.
+    let known = String::from_utf8(child.stdout).unwrap();
+    assert!(known.contains("it says: localhost answers projects/42 with what makes no sense at line 1"), "{known}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Against servers of our own on loopback. What GitHub is asked and answers is held against its published description.
 
 mod github;
+mod gitlab;
 mod hub;
 mod manners;
 mod openapi;

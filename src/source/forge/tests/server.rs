@@ -27,8 +27,8 @@ pub enum Answer {
     Silence,
     /// The connection ends in the middle of the body.
     Cut,
-    /// This many bytes of a list, without an end in sight.
-    Flood(usize),
+    /// A status and this many bytes, which are nothing in the end.
+    Flood(u16, usize),
 }
 
 impl Answer {
@@ -107,8 +107,8 @@ fn serve(
                 out.write_all(b"HTTP/1.1 200 So\r\nContent-Length: 1000\r\n\r\n[")?;
                 return connection.shutdown(Shutdown::Both);
             }
-            Answer::Flood(bytes) => {
-                out.write_all(format!("HTTP/1.1 200 So\r\nContent-Length: {bytes}\r\n\r\n").as_bytes())?;
+            Answer::Flood(status, bytes) => {
+                out.write_all(format!("HTTP/1.1 {status} So\r\nContent-Length: {bytes}\r\n\r\n").as_bytes())?;
                 let piece = [b'['; 64 * 1024];
                 for _ in 0..bytes / piece.len() {
                     out.write_all(&piece)?;
