@@ -46,7 +46,7 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
             .map(|(id, _)| id.clone())
             .collect();
         let previous = ledger.head.clone();
-        let by = format!("uid {}", rustix::process::getuid().as_raw());
+        let by = operator();
         let adopt = Record::Adopt {
             commit: commit.clone(),
             previous: previous.clone(),
@@ -77,4 +77,14 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Who did it, as the kernel says: who logged in, whatever he became since; or else who this is.
+fn operator() -> String {
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let uid = rustix::process::getuid().as_raw();
+    match login.filter(|login| *login != u32::MAX && *login != uid) {
+        Some(login) => format!("uid {uid}, who logged in as uid {login}"),
+        None => format!("uid {uid}"),
+    }
 }
