@@ -57,8 +57,7 @@ impl Case<'_> {
             })?;
         }
         vouched.signer = Some(Signer { key: key.clone(), person: trusted.signer(key).cloned() });
-        let people = |keys: &BTreeSet<_>| keys.iter().map(|key| self.person(key)).collect::<BTreeSet<Text>>();
-        vouched.askers = people(&proof.signers);
+        vouched.askers = proof.signers.iter().map(|key| self.person(key)).collect();
         if proof.parents < 2 && !by_forge {
             vouched.askers.insert(self.person(key));
         }
@@ -79,7 +78,7 @@ impl Case<'_> {
         match review {
             Ok(review) => {
                 let count = approving.len();
-                approving.extend(self.by_forge(&review, &vouched.askers));
+                approving.extend(self.by_forge(review, &vouched.askers));
                 if approving.len() == count {
                     lacks.push(format!("no review of #{} counts: it takes somebody in `people` who may approve, and neither asks, signs nor benefits", review.number));
                 }
