@@ -343,7 +343,7 @@ impl<'a> Stage<'a> {
     /// Changes to the repository, as one commit: `add NAME` (the body is the file), `delete NAME…`, `move A B`, `symlink
     /// NAME`, `many N` (that many small grants), `revert`, `rewrite` (another commit in place of the last one), `rollback`
     /// (drops the last one), `foxtrot NAME` (a line of its own, into which main is merged), `octopus NAME` (two lines merged
-    /// at once).
+    /// at once), `twins NAME deleting OTHER` (two files whose names differ in case only), `untwin NAME`.
     fn change(&mut self, change: &[&str], body: &str) {
         let (mut at, mut change) = (self.sim.clock_now(), change);
         if let [rest @ .., "dated", days] = change {
@@ -387,6 +387,14 @@ impl<'a> Stage<'a> {
             }
             ["rewrite"] => {
                 repo.git(at, &["reset", "--quiet", "--hard", "HEAD~1"]);
+            }
+            ["twins", name, "deleting", other] => {
+                repo.write(&format!("{name}.yaml"), body);
+                repo.write(&format!("{}.yaml", name.to_ascii_uppercase()), body);
+                fs::remove_file(repo.path.join("grants").join(other).with_extension("yaml")).unwrap();
+            }
+            ["untwin", name] => {
+                fs::remove_file(repo.path.join(format!("grants/{}.yaml", name.to_ascii_uppercase()))).unwrap();
             }
             ["rollback"] => {
                 repo.git(at, &["reset", "--quiet", "--hard", "HEAD~1"]);
