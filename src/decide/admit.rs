@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, Change, Finding, GrantId, Held, Ledger, Policy, Record, State, Terms};
+use crate::model::{Cause, Change, Finding, GrantId, Held, Ledger, Policy, Record, State, Terms, Text};
 
 use super::{
     demand::longest_of,
@@ -90,7 +90,8 @@ fn suspend(ledger: &Ledger, deletions: &[Change], now: Timestamp) -> Vec<Record>
     let mut gone: Vec<(&GrantId, &Change)> = Vec::new();
     for (id, terms) in ledger.grants.iter().filter(|(_, terms)| terms.state == State::Live) {
         let deletes = |change: &&Change| {
-            let goes = change.files.iter().any(|(path, blob)| *path == terms.path && blob.is_none());
+            let goes =
+                change.files.iter().any(|(path, blob)| blob.is_none() && places(ledger, id, terms).contains(&path));
             goes && !change.files.iter().any(|(path, blob)| blob.is_some() && stem(path).as_ref() == Ok(id))
         };
         gone.extend(deletions.iter().find(deletes).map(|change| (id, change)));
@@ -105,7 +106,16 @@ fn suspend(ledger: &Ledger, deletions: &[Change], now: Timestamp) -> Vec<Record>
     gone.into_iter().map(suspend).collect()
 }
 
-/// Whether a grant has not begun yet: then what brought it is judged again until it does.
-pub fn waits(terms: &Terms, now: Timestamp) -> bool {
-    terms.state == State::Live && now < terms.start
+/// Where a grant's file lies: where it was accepted, or where it was moved to since without being accepted there.
+pub fn places<'a>(ledger: &'a Ledger, id: &GrantId, terms: &'a Terms) -> Vec<&'a Text> {
+    let chain = ledger.withheld.get(id).map(|withheld| &withheld.chain);
+    match chain.filter(|chain| !chain.paths.is_empty() && !chain.paths.contains_key(&terms.path)) {
+        Some(chain) => chain.paths.keys().collect(),
+        None => vec![&terms.path],
+    }
+}
+
+/// Whether a grant has not begun yet: no access was given for it. Then what brought it is judged again until it does.
+pub fn waits(terms: &Terms) -> bool {
+    !terms.links.is_empty()
 }

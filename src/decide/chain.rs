@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Chain, Change, GrantId, Ledger, Link, Oid, State, Text};
 
-use super::stem;
+use super::{stem, vouch::MOST};
 
 /// What is known of the files before the changes: where each lies, and its verified content if it has one.
 #[derive(Debug, Clone, Default)]
@@ -18,9 +18,12 @@ impl Past {
     pub fn new(ledger: &Ledger) -> Self {
         // What was withdrawn is verified no more: to take that back is a change as any other.
         let live = ledger.grants.iter().filter(|(_, terms)| !matches!(terms.state, State::Withdrawn { .. }));
+        let live = live.map(|(id, terms)| (id, (terms.path.clone(), terms.blob.clone())));
+        // What is over grants nothing any more, but a rename may bring its content back under another name.
+        let over = ledger.used.iter().filter_map(|(id, over)| Some((id, over.file.clone()?)));
         let withheld = ledger.withheld.iter().filter(|(_, withheld)| !withheld.chain.links.is_empty());
         Self {
-            verified: live.map(|(id, terms)| (id.clone(), (terms.path.clone(), terms.blob.clone()))).collect(),
+            verified: live.chain(over).map(|(id, file)| (id.clone(), file)).collect(),
             withheld: withheld.map(|(id, withheld)| (id.clone(), withheld.chain.clone())).collect(),
         }
     }
@@ -43,7 +46,8 @@ pub fn chains(past: &Past, changes: &[Change]) -> BTreeMap<GrantId, Chain> {
         let mut newcomers = Vec::new();
         for (id, files) in files {
             let verified = past.verified.get(&id);
-            let known = chains.contains_key(&id) || verified.is_some();
+            // A name that was there for a moment and went is as new as one that never was.
+            let known = verified.is_some() || chains.get(&id).is_some_and(|chain| !chain.paths.is_empty());
             let chain = chains
                 .entry(id.clone())
                 .or_insert_with(|| Chain { links: Vec::new(), paths: verified.cloned().into_iter().collect() });
@@ -53,7 +57,12 @@ pub fn chains(past: &Past, changes: &[Change]) -> BTreeMap<GrantId, Chain> {
                     None => chain.paths.remove(*path),
                 };
             }
-            let came = files.iter().filter(|(_, blob)| blob.is_some());
+            if files.iter().any(|(_, blob)| blob.is_none()) {
+                orphans.extend(chain.links.iter().cloned());
+            }
+            // Beyond what is judged nothing is kept: it does not pass anyway, and anybody who can push could fill a disk.
+            let room = chain.links.len() <= MOST;
+            let came = files.iter().filter(|(_, blob)| blob.is_some() && room);
             chain.links.extend(came.map(|(path, _)| Link {
                 commit: change.commit.clone(),
                 parents: change.parents,
@@ -61,9 +70,7 @@ pub fn chains(past: &Past, changes: &[Change]) -> BTreeMap<GrantId, Chain> {
             }));
             let back =
                 verified.is_some_and(|(path, blob)| chain.paths.len() == 1 && chain.paths.get(path) == Some(blob));
-            if chain.paths.is_empty() {
-                orphans.append(&mut chain.links);
-            } else if back {
+            if chain.paths.is_empty() || back {
                 chain.links.clear();
             } else if !known {
                 newcomers.push(id);

@@ -48,11 +48,13 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             ledger.prior.insert(grant.clone(), *at);
         }
         Record::Prior { grant, existing: false } => {
-            ledger.used.insert(grant.clone(), Over { at: *at, cause: Cause::Prior, by: None });
+            ledger.used.insert(grant.clone(), Over { at: *at, cause: Cause::Prior, by: None, file: None });
         }
         Record::Head { commit, .. } => head(ledger, commit, *at, false),
         Record::Adopt { commit, .. } => {
             ledger.freeze = None;
+            // They were excused as they lay there at the beginning, in another history.
+            ledger.prior.clear();
             head(ledger, commit, *at, true);
         }
         Record::Freeze { commit, reason, accept } => {
@@ -81,14 +83,21 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Finish { grant, cause } => {
             let terms = ledger.grants.remove(grant);
             ledger.held.remove(grant);
-            ledger.withheld.remove(grant);
+            if let Some(withheld) = ledger.withheld.get_mut(grant) {
+                withheld.whole = false;
+                if withheld.chain.links.is_empty() {
+                    ledger.withheld.remove(grant);
+                }
+            }
+            let file = terms.as_ref().map(|terms| (terms.path.clone(), terms.blob.clone()));
             let by = match (cause, terms) {
                 (Cause::Withdrawn, Some(Terms { state: State::Withdrawn { by, .. }, .. })) => Some(by),
                 _ => None,
             };
-            ledger.used.insert(grant.clone(), Over { at: *at, cause: *cause, by });
+            ledger.used.insert(grant.clone(), Over { at: *at, cause: *cause, by, file });
         }
         Record::Join { binding, holders, stamp } => {
+            begin(ledger, holders);
             let (holders, origin) = shared(ledger, holders, stamp);
             if let Some(owned) = ledger.owned.get_mut(binding) {
                 owned.holders = holders;
@@ -131,10 +140,22 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
     }
 }
 
+/// Access is given for these: they have begun.
+fn begin(ledger: &mut Ledger, holders: &Holders) {
+    for grant in holders.keys() {
+        if let Some(terms) = ledger.grants.get_mut(grant) {
+            terms.links.clear();
+        }
+    }
+}
+
 fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
     let Record::Intend { verb, binding, until, holders, stamp, cause: _, before: _, act_by: _ } = record else {
         return;
     };
+    if *verb != Verb::Revoke {
+        begin(ledger, holders);
+    }
     let open = Some(Box::new(Pending { intent: seq, verb: *verb, until: *until, asked: at, request: None }));
     let (holders, origin) = shared(ledger, holders, stamp);
     ledger.standing.remove(binding);
@@ -281,7 +302,7 @@ fn shared(ledger: &Ledger, holders: &Holders, stamp: &Stamp) -> (Holders, Option
 /// Why a binding is not wanted any more, and the commit that is the reason: those of the holder that ended last.
 pub fn cause<'a>(ledger: &'a Ledger, owned: &'a Owned) -> (Cause, Option<&'a Arc<Origin>>) {
     let end = |grant| match (ledger.used.get(grant), ledger.grants.get(grant)) {
-        (Some(Over { at, cause, by }), _) => (*at, *cause, by.as_ref()),
+        (Some(Over { at, cause, by, file: _ }), _) => (*at, *cause, by.as_ref()),
         (None, Some(Terms { state: State::Suspended { effective, by }, .. })) => {
             (*effective, Cause::Suspended, Some(by))
         }

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 use super::{
-    admit::{Admission, waits},
+    admit::{Admission, places, waits},
     demand::{demand, longest, longest_of},
     guard::{effective, holding},
     intake::{Filed, Footing, Intake},
@@ -25,7 +25,7 @@ use super::{
 pub struct Revision<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) intake: &'a Intake,
-    policy: &'a Policy,
+    pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
     pub(super) admission: Admission,
     /// Withdrawn by this very revision.
@@ -36,6 +36,8 @@ pub struct Revision<'a> {
     pub(super) refused: BTreeMap<GrantId, String>,
     /// What is accepted as it is now.
     pub(super) settled: BTreeSet<GrantId>,
+    /// What was accepted and may not begin any more, and why.
+    pub(super) stopped: BTreeMap<GrantId, String>,
 }
 
 impl<'a> Revision<'a> {
@@ -46,10 +48,12 @@ impl<'a> Revision<'a> {
         now: Timestamp,
         admission: Admission,
     ) -> Admission {
-        let (gone, refused, settled) = Default::default();
-        let mut revision = Self { ledger, intake, policy, now, admission, gone, guarded: false, refused, settled };
+        let (gone, refused, settled, stopped) = Default::default();
+        let mut revision =
+            Self { ledger, intake, policy, now, admission, gone, guarded: false, refused, settled, stopped };
         revision.withdraw();
         revision.files();
+        revision.judge_waiting();
         revision.withhold();
         revision.admission
     }
@@ -60,11 +64,13 @@ impl<'a> Revision<'a> {
         let mut paths: BTreeMap<Text, GrantId> = BTreeMap::new();
         for (id, terms) in &self.ledger.grants {
             if !matches!(terms.state, State::Withdrawn { .. }) {
-                paths.insert(terms.path.clone(), id.clone());
+                paths.extend(places(self.ledger, id, terms).into_iter().map(|path| (path.clone(), id.clone())));
             }
         }
         let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
-        for change in &self.intake.changes {
+        // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
+        let first = self.ledger.head.as_ref() != Some(&self.intake.head);
+        for change in self.intake.changes.iter().filter(|_| first) {
             for (path, blob) in &change.files {
                 if blob.is_some() {
                     continue;
@@ -75,15 +81,24 @@ impl<'a> Revision<'a> {
                     Some((to, _)) => {
                         paths.insert(to.clone(), id);
                     }
-                    None => gone.push((id, Some(change))),
+                    None => {
+                        paths.retain(|_, other| *other != id);
+                        gone.push((id, Some(change)));
+                    }
                 }
             }
         }
         // The head that an operator named says what there is, whatever commits led to it.
         if self.ledger.adopted && self.intake.footing != Footing::Assumed {
-            gone.extend(paths.into_values().filter(|id| !self.intake.present.contains(id)).map(|id| (id, None)));
+            let left: BTreeSet<GrantId> = paths.into_values().collect();
+            gone.extend(left.into_iter().filter(|id| !self.intake.present.contains(id)).map(|id| (id, None)));
         }
-        let effective = effective(self.ledger, gone.len(), self.now);
+        let suspended = |id: &GrantId| match self.ledger.grants.get(id).map(|terms| &terms.state) {
+            Some(State::Suspended { effective, .. }) => Some(*effective),
+            _ => None,
+        };
+        let fresh = gone.iter().filter(|(id, _)| suspended(id).is_none()).count();
+        let effective = effective(self.ledger, fresh, self.now);
         self.guarded = holding(self.ledger, self.now) || effective > self.now;
         for (id, terms) in &self.ledger.grants {
             if let State::Withdrawn { effective, .. } = terms.state {
@@ -96,6 +111,8 @@ impl<'a> Revision<'a> {
                 |change| (change.commit.clone(), change.author.clone()),
             );
             self.gone.insert(grant.clone());
+            // What went already does not come back because it goes for good.
+            let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
             if effective > self.now {
                 self.wait(&grant, effective);
             }
@@ -172,7 +189,9 @@ impl<'a> Revision<'a> {
         let demand = demand(asks, &filed.grant.requester, &paths.collect(), self.policy);
         let verdict = match &self.intake.footing {
             Footing::Broken(why) if self.policy.trust.proves() => Err(format!("nobody can be trusted: {why}")),
-            _ if links.is_empty() && !prior => Err("no change of its own is known that brought it".to_owned()),
+            _ if links.is_empty() && !prior && self.policy.trust.proves() => {
+                Err("no change of its own is known that brought it".to_owned())
+            }
             _ => vouch(links, &self.intake.proofs, &demand, &self.policy.trust),
         };
         match verdict {
@@ -224,8 +243,11 @@ impl<'a> Revision<'a> {
             self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
         }
         if terms.blob == filed.blob && terms.path == filed.path {
-            self.settled.insert(id.clone());
-            return self.wait_for_start(id, terms, filed);
+            // A second file of its name is not accepted with it.
+            if self.intake.chains.get(id).is_none_or(|chain| chain.paths.len() < 2) {
+                self.settled.insert(id.clone());
+            }
+            return;
         }
         let Some(asks) = same_request(terms, grant) else {
             let message =
@@ -247,6 +269,8 @@ impl<'a> Revision<'a> {
         // A move alone changes no content, and yet needs what the rules of both places ask for.
         let Some(vouched) = self.vouched(id, filed, Some(terms)) else { return };
         self.settled.insert(id.clone());
+        let brought = self.intake.chains.get(id).filter(|_| waits(terms));
+        let links = brought.map(|chain| chain.links.clone()).unwrap_or_default();
         self.admission.records.push(Record::Amend {
             grant: id.clone(),
             path: filed.path.clone(),
@@ -259,22 +283,26 @@ impl<'a> Revision<'a> {
             stated: grant.until,
             until,
             vouched,
+            links,
         });
     }
 
-    /// What was accepted and has not begun must pass until it does: a key may be revoked meanwhile, a rule become stricter.
-    fn wait_for_start(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
-        let named = matches!(self.intake.footing, Footing::Named(_));
-        if !named || !waits(terms, self.now) || terms.links.is_empty() {
+    /// What was accepted and has not begun must pass until it does, whatever its file says by now: a key may be revoked
+    /// meanwhile, a rule become stricter.
+    fn judge_waiting(&mut self) {
+        if !matches!(self.intake.footing, Footing::Named(_)) {
             return;
         }
-        let asks = filed.grant.access.iter().map(AsRef::as_ref);
-        let demand = demand(asks, &terms.requester, &[&*terms.path].into(), self.policy);
-        if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust) {
-            let reason = format!("{why}; it has not begun, and does not begin so");
-            self.admission.held.push(Held { grant: id.clone(), reason, until: None });
-            self.settled.remove(id);
-            self.refused.insert(id.clone(), why);
+        for (id, terms) in self.ledger.grants.iter().filter(|(_, terms)| waits(terms)) {
+            let asks = terms.asks.values().map(AsRef::as_ref);
+            let paths = terms.links.iter().map(|link| &*link.path).chain([&*terms.path]).collect();
+            let demand = demand(asks, &terms.requester, &paths, self.policy);
+            if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust) {
+                let reason = format!("{why}; it has not begun, and does not begin so");
+                self.admission.held.retain(|held| held.grant != *id || held.until.is_some());
+                self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+                self.stopped.insert(id.clone(), why);
+            }
         }
     }
 

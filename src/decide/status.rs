@@ -95,7 +95,10 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         .iter()
         .map(|(grant, (_, reason))| HeldStatus { grant: grant.clone(), reason: reason.clone() })
         .collect();
-    let withheld = ledger.withheld.iter().filter(|(grant, _)| !ledger.held.contains_key(grant));
+    let withheld = ledger
+        .withheld
+        .iter()
+        .filter(|(grant, _)| !ledger.held.contains_key(grant) && !ledger.used.contains_key(grant));
     held.extend(withheld.map(|(grant, what)| HeldStatus { grant: grant.clone(), reason: what.reason.clone() }));
     let mut grants = Vec::new();
     let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();

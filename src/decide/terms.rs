@@ -51,7 +51,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
             ledger.withheld.remove(grant);
             ledger.grants.insert(grant.clone(), terms);
         }
-        Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until, vouched } => {
+        Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until, vouched, links } => {
             ledger.withheld.remove(grant);
             if let Some(terms) = ledger.grants.get_mut(grant) {
                 terms.path = path.clone();
@@ -63,6 +63,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 terms.stated = *stated;
                 terms.until = *until;
                 terms.vouched = vouched.clone();
+                terms.links.extend(links.iter().cloned());
             }
         }
         Record::Shorten { grant, until } => {

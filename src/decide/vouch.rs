@@ -7,6 +7,11 @@ use crate::model::{Commit, Link, Proof, Review, Said, Signature, Signer, Text, T
 
 use super::demand::Demand;
 
+/// What changes with every look, and is no news.
+pub const AWAY: &str = "the forge does not answer";
+/// The most changes of a file that are judged together.
+pub const MOST: usize = 100;
+
 /// Judges each link; the answer is the verdict on the last one. The error is a sentence: which commit does not pass, and why.
 pub fn vouch(
     links: &[Link],
@@ -15,6 +20,11 @@ pub fn vouch(
     trusted: &Trusted,
 ) -> Result<Vouched, String> {
     let mut vouched = Vouched { rules: demand.rules.clone(), ..Vouched::default() };
+    if links.len() > MOST {
+        return Err(format!(
+            "more than {MOST} changes of the file were not accepted: delete it, and add it again reviewed"
+        ));
+    }
     for link in links {
         let short = link.commit.short();
         vouched =
@@ -66,7 +76,15 @@ impl Case<'_> {
             vouched.merger = review.merger.map(|id| self.user(id));
             vouched.askers.extend(review.authors.iter().map(|id| self.user(*id)));
         }
+        let clicked = proof.parents < 2 && by_forge || proof.signers.iter().any(|key| trusted.merge_keys.contains(key));
         if *level == Trust::Signed {
+            // No person's key is on it: then a person's review must be.
+            let reviewed = review.as_ref().is_ok_and(|review| !self.by_forge(review, &vouched.askers).is_empty());
+            if clicked && !reviewed {
+                return Err(
+                    "is signed with the forge's own key alone: it takes a person's key, or a review that counts".into(),
+                );
+            }
             return Ok(vouched);
         }
         let mut approving = BTreeSet::new();
@@ -97,13 +115,19 @@ impl Case<'_> {
         Ok(vouched)
     }
 
+    /// Whether the file, or a folder above it that could not be compared, is among those that differ.
+    fn among(&self, differs: &[Text]) -> bool {
+        let below = |folder: &Text| self.link.path.strip_prefix(&**folder).is_some_and(|rest| rest.starts_with('/'));
+        differs.iter().any(|one| *one == self.link.path || below(one))
+    }
+
     /// The record of the forge, if it covers this file.
     fn review<'p>(&self, proof: &'p Proof) -> Result<&'p Review, String> {
         match &proof.forge {
             Said::Unasked => Err("no forge is configured".into()),
-            Said::Away(_) => Err("the forge does not answer".into()),
+            Said::Away(_) => Err(AWAY.into()),
             Said::Missing(why) => Err(why.to_string()),
-            Said::Review(review) if review.differs.contains(&self.link.path) => {
+            Said::Review(review) if self.among(&review.differs) => {
                 Err(format!("the file is not as it was approved in #{}", review.number))
             }
             Said::Review(review) => Ok(review),
@@ -116,8 +140,10 @@ impl Case<'_> {
         if proof.parents != 2 || by_forge {
             return Err("it is no merge that an approver signed".into());
         }
-        if proof.differs.contains(&self.link.path) {
-            return Err("the merge changed the file to what was not in the branch".into());
+        if self.among(&proof.differs) {
+            return Err(
+                "the merge has the file not as the branch made it, or the branch renamed what is no grant file".into(),
+            );
         }
         let Some(approver) = self.trusted.signer(key) else {
             return Err(format!("the key {key} on the merge is nobody's in `people`"));

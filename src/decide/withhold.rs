@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Chain, GrantId, Record, Withheld};
 
-use super::{admit::waits, intake::Footing, revision::Revision};
+use super::{admit::waits, intake::Footing, revision::Revision, vouch::AWAY};
 
 impl Revision<'_> {
     /// Notes durably what was not accepted, so that what comes later is judged together with it.
@@ -13,31 +13,51 @@ impl Revision<'_> {
             return;
         }
         let known = self.ledger.withheld.keys();
-        let ids: BTreeSet<&GrantId> = known.chain(self.intake.chains.keys()).chain(self.refused.keys()).collect();
+        let ids: BTreeSet<&GrantId> = known.chain(self.intake.chains.keys()).chain(self.stopped.keys()).collect();
+        let named = matches!(self.intake.footing, Footing::Named(_));
         let mut records = Vec::new();
         for id in ids {
-            let terms = self.ledger.grants.get(id);
+            // Its id is used up. What is done to its file matters only to renames, and they only where proofs are asked for.
             let over = self.ledger.used.contains_key(id) || self.gone.contains(id);
+            if over && !self.policy.trust.proves() && self.intake.present.contains(id) {
+                continue;
+            }
             let chain =
                 self.intake.chains.get(id).filter(|_| !self.settled.contains(id) && self.intake.present.contains(id));
-            let chain = chain.filter(|chain| !chain.links.is_empty());
-            let whole =
-                terms.is_some_and(|terms| waits(terms, self.now) && self.refused.contains_key(id) && chain.is_none());
-            let reason = self.refused.get(id).map_or("not accepted yet", String::as_str);
-            let now = (!over && (chain.is_some() || whole)).then(|| Withheld {
+            let chain = chain.filter(|chain| !chain.links.is_empty() && !self.ended_so(id, chain));
+            // Without proofs there is no judgement: what may not begin stays so.
+            let kept = self.ledger.withheld.get(id).filter(|before| before.whole && !named);
+            let kept = kept.filter(|_| self.ledger.grants.contains_key(id));
+            let whole = self.stopped.contains_key(id) || kept.is_some();
+            let other = match chain {
+                _ if self.ledger.used.contains_key(id) => "its id is over, and its file was changed since",
+                Some(chain) if chain.paths.len() > 1 => "several files have its name",
+                _ => "not accepted yet",
+            };
+            let reason = self.stopped.get(id).or_else(|| self.refused.get(id)).map_or(other, String::as_str);
+            let reason = kept.map_or(reason, |before| &before.reason);
+            let now = (chain.is_some() || whole).then(|| Withheld {
                 chain: chain.cloned().unwrap_or_else(Chain::default),
                 reason: reason.into(),
                 whole,
             });
             let before = self.ledger.withheld.get(id);
             match now {
-                Some(what) if before != Some(&what) => records.push(Record::Withhold { grant: id.clone(), what }),
+                Some(what) if self.settles(id) || before.is_none_or(|before| news(before, &what)) => {
+                    records.push(Record::Withhold { grant: id.clone(), what });
+                }
                 None if before.is_some() && !self.settles(id) => records.push(Record::Clear { grant: id.clone() }),
                 _ => {}
             }
         }
         self.admission.records.splice(0..0, self.proven());
         self.admission.records.extend(records);
+    }
+
+    /// Whether a file still is what its grant was when it ended: the changes that brought it were accepted.
+    fn ended_so(&self, id: &GrantId, chain: &Chain) -> bool {
+        let file = self.ledger.used.get(id).and_then(|over| over.file.as_ref());
+        file.is_some_and(|(path, blob)| chain.paths.len() == 1 && chain.paths.get(path) == Some(blob))
     }
 
     /// Whether a record of this revision takes the id out of what is withheld by itself.
@@ -52,11 +72,11 @@ impl Revision<'_> {
         let Footing::Named(trust) = &self.intake.footing else { return Vec::new() };
         let withheld = self.intake.chains.iter().filter(|(id, _)| !self.settled.contains(id)).map(|(_, chain)| chain);
         let begun = |record: &'_ Record| match record {
-            Record::Accept { links, .. } => links.clone(),
+            Record::Accept { links, .. } | Record::Amend { links, .. } => links.clone(),
             _ => Vec::new(),
         };
         let links = withheld.flat_map(|chain| chain.links.iter().cloned());
-        let waiting = self.ledger.grants.values().filter(|terms| waits(terms, self.now));
+        let waiting = self.ledger.grants.values().filter(|terms| waits(terms));
         let links = links
             .chain(self.admission.records.iter().flat_map(begun))
             .chain(waiting.flat_map(|terms| terms.links.iter().cloned()));
@@ -67,4 +87,12 @@ impl Revision<'_> {
         });
         fresh.map(|proof| Record::Prove { trust: trust.clone(), proof: Box::new(proof.clone()) }).collect()
     }
+}
+
+/// Whether a record of it says anything new. A forge that comes and goes does not.
+fn news(before: &Withheld, what: &Withheld) -> bool {
+    let away = |withheld: &Withheld| withheld.reason.contains(AWAY);
+    before.chain != what.chain
+        || before.whole != what.whole
+        || before.reason != what.reason && !away(before) && !away(what)
 }

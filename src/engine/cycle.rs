@@ -10,10 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, admit, close, desire, earliest, plan},
-    model::{
-        Binding, Commit, GrantId, Ledger, Policy, Provenance, Reading, Record, Selector, Sight, SourceError, Survey,
-        Verb,
-    },
+    model::{Binding, Commit, GrantId, Ledger, Policy, Reading, Record, Selector, Sight, SourceError, Survey},
 };
 
 use super::{
@@ -21,7 +18,7 @@ use super::{
     age::Age,
     blind, gate,
     intake::{Known, Librarian, outdated},
-    parts::{Happening, Outlook, Parts},
+    parts::{Happening, Outlook, Parts, sources},
 };
 
 pub struct Cycle {
@@ -137,7 +134,7 @@ impl Cycle {
         self.fetching = true;
         self.spawn(async move {
             let intake = librarian.take(source.as_ref(), &head, &known, &targets, &policy).await;
-            Happening::Taken(Box::new((librarian, intake)))
+            Happening::Taken(Box::new((librarian, intake, policy)))
         });
     }
 
@@ -201,25 +198,37 @@ impl Cycle {
                     Ok(head) => {
                         self.fetched = Some(self.now());
                         self.trouble = None;
-                        let Parts { source, policy, .. } = &self.parts;
-                        let (since, now) = (self.since, self.now());
-                        let same = self.intake.as_ref().filter(|intake| intake.head == head);
-                        if same.is_none() {
+                        let (same, now) = (self.intake.as_ref().is_some_and(|intake| intake.head == head), self.now());
+                        if !same {
                             self.since = now;
                         }
-                        if same.is_none_or(|intake| outdated(intake, source.as_ref(), policy, since, now)) {
+                        if !same || self.outdated() {
                             self.take(head);
                         }
                     }
-                    Err(error) => self.cannot(error),
+                    Err(error) => {
+                        self.cannot(error);
+                        // A key may be revoked while Git is away.
+                        if self.outdated()
+                            && let Some(head) = self.intake.as_ref().map(|intake| intake.head.clone())
+                        {
+                            self.take(head);
+                        }
+                    }
                 }
             }
             Happening::Taken(taken) => {
                 self.tasks -= 1;
                 self.fetching = false;
-                let (librarian, answer) = *taken;
+                let (mut librarian, answer, policy) = *taken;
+                let old = !Arc::ptr_eq(&policy, &self.parts.policy);
+                if old {
+                    librarian.forget();
+                }
                 self.librarian = Some(librarian);
                 match answer {
+                    // Read under a configuration that is no longer.
+                    Ok(intake) if old => self.take(intake.head),
                     Ok(intake) => {
                         tracing::info!(head = %intake.head, files = intake.files.len(), findings = intake.findings.len(), "revision read");
                         self.intake = Some(intake);
@@ -252,6 +261,13 @@ impl Cycle {
         None
     }
 
+    /// Whether the revision at hand must be read again, whatever the head is.
+    fn outdated(&self) -> bool {
+        let Parts { source, policy, .. } = &self.parts;
+        let old = |intake| outdated(intake, source.as_ref(), policy, self.since, self.now());
+        self.intake.as_ref().is_some_and(old)
+    }
+
     /// A call to this binding ended: what was seen of it before says nothing any more.
     pub fn changed(&mut self, binding: &Binding) {
         self.survey.unsee(binding);
@@ -280,20 +296,22 @@ impl Cycle {
                 _ => None,
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
-            gate::alert(&admission.records, &admission.ends);
-            self.book.write_anyway(now, admission.ends);
-            if distrust.is_none() && self.book.write(now, admission.records).is_some() {
+            gate::alert(&self.book.write_anyway(now, admission.ends));
+            if distrust.is_none()
+                && let Some(lines) = self.book.write(now, admission.records)
+            {
+                gate::alert(&lines);
                 self.fresh.extend(news);
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
         }
         let freeze: Vec<Record> = gate::vanished(self.trouble.as_ref(), self.book.ledger()).into_iter().collect();
-        gate::alert(&freeze, &[]);
-        self.book.write(now, freeze);
+        gate::alert(&self.book.write(now, freeze).unwrap_or_default());
         let silent = gate::silent(self.fetched, self.book.ledger(), &policy, now);
         let why = distrust.or_else(|| self.book.fault()).or_else(|| gate::frozen(self.book.ledger())).or(silent);
-        outlook.standstill = why.or(outlook.standstill);
+        let unread = gate::unread(self.intake.is_some(), &policy);
+        outlook.standstill = why.or(outlook.standstill).or(unread);
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
         let ground = Ground {
             ledger: self.book.ledger(),
@@ -308,7 +326,7 @@ impl Cycle {
         let held = std::mem::take(&mut outlook.plan.held);
         outlook.plan = plan(&ground, &wanted);
         outlook.plan.held = held;
-        outlook.plan.sources = self.sources(&outlook);
+        outlook.plan.sources = sources(&outlook, self.book.ledger());
         self.survey.keep(|selector| wanted.selectors.contains(selector));
         self.asking.retain(|selector, _| wanted.selectors.contains(selector));
         let mut selectors = wanted.selectors;
@@ -334,23 +352,6 @@ impl Cycle {
         self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));
         self.survey.fade(SETTLE.before(SETTLE.before(now)));
         outlook
-    }
-
-    /// Who stands behind the grants that the steps give access for.
-    fn sources(&self, outlook: &Outlook) -> Vec<Provenance> {
-        let gives = outlook.plan.steps.iter().filter(|step| step.verb != Verb::Revoke);
-        let grants: BTreeSet<&GrantId> = gives.flat_map(|step| step.holders.keys()).collect();
-        let from = |id: &GrantId| {
-            let terms = self.ledger().grants.get(id)?;
-            Some(Provenance {
-                grant: id.clone(),
-                path: terms.path.clone(),
-                commit: terms.origin.commit.clone(),
-                author: terms.origin.author.clone(),
-                verdict: terms.vouched.clone(),
-            })
-        };
-        grants.into_iter().filter_map(from).collect()
     }
 
     fn read(&mut self, selectors: BTreeSet<Selector>, bindings: BTreeSet<Binding>) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::moment,
-    model::{Ledger, Policy, Record, SourceError},
+    model::{Ledger, Line, Policy, Record, SourceError},
 };
 
 /// A branch that is gone freezes, until an operator accepts a head: whoever can take it away can also put another one there.
@@ -14,10 +14,10 @@ pub fn vanished(trouble: Option<&SourceError>, ledger: &Ledger) -> Option<Record
     (!frozen).then(|| Record::Freeze { commit: None, reason: why.as_str().into(), accept: true })
 }
 
-/// Tells once what a person should look at now: the records are written once.
-pub fn alert(records: &[Record], ends: &[Record]) {
-    for record in records.iter().chain(ends) {
-        match record {
+/// Tells what a person should look at now, once: as it was written.
+pub fn alert(lines: &[Line]) {
+    for line in lines {
+        match &line.record {
             Record::Freeze { reason, .. } => tracing::error!(%reason, "granting is frozen; ends go on"),
             Record::Suspend { grant, commit, .. } => {
                 tracing::error!(%grant, %commit, "suspended: a head that is not accepted deletes its file");
@@ -41,4 +41,10 @@ pub fn silent(fetched: Option<Timestamp>, ledger: &Ledger, policy: &Policy, now:
     let limit = policy.trust.max_age;
     let why = || format!("Git has not answered since {}, for longer than `max_age`, {limit}", moment(answered));
     (limit.after(answered) < now).then(why)
+}
+
+/// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since.
+pub fn unread(read: bool, policy: &Policy) -> Option<String> {
+    let why = || "nobody has looked yet at who stands behind the grants: that needs Git".to_owned();
+    (policy.trust.proves() && !read).then(why)
 }

@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     decide::{Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, stem, waits},
     model::{
-        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Source, SourceError, Text,
+        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Said, Source, SourceError,
+        Text,
     },
 };
 
@@ -40,6 +41,8 @@ pub struct Known {
     since: Option<Commit>,
     /// An operator must accept a head before any other counts.
     frozen: bool,
+    /// An operator named the accepted head: what it holds came by other commits than those that were looked at.
+    adopted: bool,
     accepted: BTreeMap<Text, (Oid, Origin)>,
     used: BTreeSet<GrantId>,
     prior: BTreeSet<GrantId>,
@@ -60,11 +63,12 @@ impl Known {
             };
             (terms.path.clone(), (terms.blob.clone(), origin))
         });
-        let waiting = ledger.grants.values().filter(|terms| waits(terms, now)).flat_map(|terms| &terms.links);
+        let waiting = ledger.grants.values().filter(|terms| waits(terms)).flat_map(|terms| &terms.links);
         Self {
             now,
             since: ledger.head.clone(),
             frozen: ledger.freeze.as_ref().is_some_and(|freeze| freeze.accept),
+            adopted: ledger.adopted,
             accepted: accepted.collect(),
             used: ledger.used.keys().cloned().collect(),
             prior: ledger.prior.keys().cloned().collect(),
@@ -81,9 +85,39 @@ impl Librarian {
         self.blobs.clear();
     }
 
+    /// Reads a head. One that cannot be read is refused, and not only told of: its deletions count all the same, as far as
+    /// they can be seen.
+    pub async fn take(
+        &mut self,
+        source: &dyn Source,
+        head: &Commit,
+        known: &Known,
+        targets: &Targets,
+        policy: &Policy,
+    ) -> Result<Intake, SourceError> {
+        let why = match self.read(source, head, known, targets, policy).await {
+            Err(SourceError::Broken(why) | SourceError::Missing(why)) if known.since.is_some() => why,
+            other => return other,
+        };
+        Ok(Intake {
+            head: head.clone(),
+            descends: true,
+            refused: Some(why),
+            files: Vec::new(),
+            present: BTreeSet::new(),
+            findings: Vec::new(),
+            changes: Vec::new(),
+            deletions: source.deletions(head, known.since.as_ref()).await.unwrap_or_default(),
+            chains: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            footing: Footing::Idle,
+            at: known.now,
+        })
+    }
+
     /// Reads everything that a commit holds. The cost: one walk of the tree, the blobs that are new, one `git log` over the
     /// commits since the accepted head, and the proofs of those that matter and are not known yet.
-    pub async fn take(
+    async fn read(
         &mut self,
         source: &dyn Source,
         head: &Commit,
@@ -97,6 +131,10 @@ impl Librarian {
         let good = log.descends && tree.refused.is_none() && !known.frozen;
         let deletions = if good { Vec::new() } else { source.deletions(head, known.since.as_ref()).await? };
         let mut findings = tree.findings;
+        // Odd entries too (links, executables): what is there and grants nothing is not deleted.
+        let odd = findings.iter().map(|finding| &finding.path);
+        let present =
+            tree.entries.iter().map(|entry| &entry.path).chain(odd).filter_map(|path| stem(path).ok()).collect();
         let mut fitting = Vec::new();
         for entry in &tree.entries {
             if entry.size > LONGEST as u64 {
@@ -120,7 +158,6 @@ impl Librarian {
         let touched: BTreeSet<&Text> =
             log.changes.iter().flat_map(|change| change.files.iter().map(|(path, _)| path)).collect();
         let mut chains = chains_of(&known.past, &log.changes);
-        chains.retain(|id, _| !known.used.contains(id));
         let mut filed = Vec::new();
         let mut lost = BTreeSet::new();
         for entry in fitting {
@@ -139,8 +176,8 @@ impl Librarian {
                 .get(&entry.path)
                 .filter(|(blob, _)| *blob == entry.blob)
                 .map(|(_, origin)| origin.clone());
-            let known_by = |id: &GrantId| over || known.prior.contains(id) || chains.contains_key(id);
-            let unproven = accepted.is_none() && id.as_ref().is_some_and(|id| !known_by(id));
+            let known_by = |id: &GrantId| known.prior.contains(id) || chains.contains_key(id) && !known.adopted;
+            let unproven = accepted.is_none() && !over && id.as_ref().is_some_and(|id| !known_by(id));
             let origin = accepted.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
             if origin.is_none() || unproven {
                 lost.extend(id);
@@ -154,9 +191,18 @@ impl Librarian {
             let all = source.log(head, None).await?;
             self.learn(&all.changes);
             let whole = Past { verified: known.past.verified.clone(), ..Past::default() };
-            let more = chains_of(&whole, &all.changes);
-            chains
-                .extend(more.into_iter().filter(|(id, _)| lost.contains(id) && !known.past.withheld.contains_key(id)));
+            for (id, mut chain) in chains_of(&whole, &all.changes).into_iter().filter(|(id, _)| lost.contains(id)) {
+                match known.past.withheld.get(&id) {
+                    // Another history frees nothing: what was withheld before must pass as well.
+                    Some(before) if known.adopted => {
+                        let news = chain.links.into_iter().filter(|link| !before.links.contains(link));
+                        chain.links = before.links.iter().cloned().chain(news).collect();
+                    }
+                    Some(_) => continue,
+                    None => {}
+                }
+                chains.insert(id, chain);
+            }
         }
         let files = filed.into_iter().filter_map(|(entry, grant, origin, late)| {
             let origin = origin.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
@@ -168,12 +214,12 @@ impl Librarian {
             Some(Filed { path: entry.path.clone(), blob: entry.blob.clone(), grant, commit, author, committed, late })
         });
         let files = files.collect();
-        let present: BTreeSet<&Oid> = tree.entries.iter().map(|entry| &entry.blob).collect();
-        self.blobs.retain(|blob, _| present.contains(blob));
-        self.origins.retain(|(_, blob), _| present.contains(blob));
+        let blobs: BTreeSet<&Oid> = tree.entries.iter().map(|entry| &entry.blob).collect();
+        self.blobs.retain(|blob, _| blobs.contains(blob));
+        self.origins.retain(|(_, blob), _| blobs.contains(blob));
         findings.sort();
         let (proofs, footing) = match good {
-            true => prove(source, &chains, known, policy).await?,
+            true => prove(source, &log.changes, &chains, known, policy).await?,
             false => (BTreeMap::new(), Footing::Idle),
         };
         Ok(Intake {
@@ -181,7 +227,7 @@ impl Librarian {
             descends: log.descends,
             refused: tree.refused,
             files,
-            present: tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect(),
+            present,
             findings,
             changes: log.changes,
             deletions,
@@ -207,6 +253,7 @@ impl Librarian {
 /// What stands behind the commits that matter: as it was found before under the same trust, or found now.
 async fn prove(
     source: &dyn Source,
+    changes: &[Change],
     chains: &BTreeMap<GrantId, Chain>,
     known: &Known,
     policy: &Policy,
@@ -218,23 +265,34 @@ async fn prove(
         Ok(trust) => trust,
         Err(why) => return Ok((BTreeMap::new(), Footing::Broken(why))),
     };
-    let links = chains.values().flat_map(|chain| &chain.links).map(|link| &link.commit);
+    let matters = chains.iter().filter(|(id, _)| !known.used.contains(*id));
+    let links = matters.flat_map(|(_, chain)| &chain.links).map(|link| &link.commit);
     let needed: BTreeSet<&Commit> = links.chain(&known.waiting).collect();
     let mut proofs = BTreeMap::new();
     let mut unknown = Vec::new();
     for commit in needed {
-        match known.proofs.get(commit).filter(|proved| proved.trust == trust) {
+        let lasts =
+            |proved: &&Proved| proved.trust == trust && proved.proof.until.is_none_or(|until| known.now < until);
+        match known.proofs.get(commit).filter(lasts) {
             Some(proved) => drop(proofs.insert(commit.clone(), (*proved.proof).clone())),
             None => unknown.push(commit.clone()),
         }
     }
-    let made = source.prove(&unknown, known.now).await?;
+    // Oldest first is quick.
+    let places: BTreeMap<&Commit, usize> =
+        changes.iter().enumerate().map(|(place, change)| (&change.commit, place)).collect();
+    unknown.sort_by_key(|commit| places.get(commit).copied());
+    let made = match source.prove(&unknown, known.now).await {
+        Ok(made) => made,
+        Err(error) => return Ok((BTreeMap::new(), Footing::Broken(error.to_string()))),
+    };
     proofs.extend(made.into_iter().map(|proof| (proof.commit.clone(), proof)));
     Ok((proofs, Footing::Named(trust)))
 }
 
 /// Whether a revision must be read again although the head is the same, which was first read at `since`: the trust has
-/// changed, or what did not hold may hold by now. For that it is read after twice as long each time, at most every 5 minutes.
+/// changed, a forge was away, or what did not hold may hold by now. For the last it is read after twice as long each time,
+/// at most every 5 minutes.
 pub fn outdated(intake: &Intake, source: &dyn Source, policy: &Policy, since: Timestamp, now: Timestamp) -> bool {
     const LONGEST: SignedDuration = SignedDuration::from_mins(5);
     if !policy.trust.proves() || intake.footing == Footing::Idle {
@@ -243,6 +301,8 @@ pub fn outdated(intake: &Intake, source: &dyn Source, policy: &Policy, since: Ti
     if intake.footing != source.trust().map_or_else(Footing::Broken, Footing::Named) {
         return true;
     }
+    let away = intake.proofs.values().any(|proof| matches!(proof.forge, Said::Away(_)));
     let pause = intake.at.duration_since(since).min(LONGEST);
-    !intake.proofs.values().all(Proof::holds) && now.duration_since(intake.at) >= pause
+    let lapsed = intake.proofs.values().any(|proof| proof.until.is_some_and(|until| until <= now));
+    away || lapsed || !intake.proofs.values().all(Proof::holds) && now.duration_since(intake.at) >= pause
 }

@@ -1,8 +1,14 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     decide::{Intake, Targets},
-    model::{Clock, Commit, Event, Finding, Plan, Policy, Read, Reading, Source, SourceError},
+    model::{
+        Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Provenance, Read, Reading, Source, SourceError,
+        Verb,
+    },
 };
 
 use super::intake::Librarian;
@@ -20,8 +26,8 @@ pub struct Parts {
 pub enum Happening {
     /// The branch's head, or why there is none.
     Fetched(Result<Commit, SourceError>),
-    /// A revision was read, or could not be.
-    Taken(Box<(Librarian, Result<Intake, SourceError>)>),
+    /// A revision was read under that policy, or could not be.
+    Taken(Box<(Librarian, Result<Intake, SourceError>, Arc<Policy>)>),
     /// A look at the cloud came back.
     Read(Vec<Reading>),
     /// A writer tells of a step.
@@ -41,4 +47,21 @@ pub struct Outlook {
     pub standstill: Option<String>,
     /// Why the last fetch failed.
     pub source: Option<String>,
+}
+
+/// Who stands behind the grants that the steps give access for.
+pub fn sources(outlook: &Outlook, ledger: &Ledger) -> Vec<Provenance> {
+    let gives = outlook.plan.steps.iter().filter(|step| step.verb != Verb::Revoke);
+    let grants: BTreeSet<&GrantId> = gives.flat_map(|step| step.holders.keys()).collect();
+    let from = |id: &GrantId| {
+        let terms = ledger.grants.get(id)?;
+        Some(Provenance {
+            grant: id.clone(),
+            path: terms.path.clone(),
+            commit: terms.origin.commit.clone(),
+            author: terms.origin.author.clone(),
+            verdict: terms.vouched.clone(),
+        })
+    };
+    grants.into_iter().filter_map(from).collect()
 }

@@ -97,7 +97,7 @@ pub struct Terms {
     /// Who stands behind what it says now.
     #[serde(default)]
     pub vouched: Vouched,
-    /// The changes that brought it: judged again at its start.
+    /// The changes that brought it: judged again until it begins, and empty from then on.
     #[serde(default)]
     pub links: Vec<Link>,
 }
@@ -137,6 +137,9 @@ pub struct Over {
     /// Who withdrew it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Arc<Origin>>,
+    /// Where its file lay, and what it said when it was accepted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<(Text, Oid)>,
 }
 
 /// A binding that is ours or may be. There are as many as access: what is rare is boxed.

@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -57,18 +58,25 @@ pub struct Proof {
     pub signers: BTreeSet<Key>,
     /// The first of those that carries no good signature, in a sentence.
     pub unsigned: Option<Text>,
-    /// Grant files that it changed against its first parent and whose content is not that of its second parent. Empty for
-    /// what is no merge of two.
+    /// Grant files that it changed against its first parent and whose content is not that of its second parent, or was made
+    /// by no commit that it brought in. Empty for what is no merge of two.
     pub differs: Vec<Text>,
     /// What the forge has on record of it.
     pub forge: Said,
+    /// When the first of its keys is over: the proof is good until then.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 impl Proof {
+    /// Whether it and all that it brought in is signed.
+    pub fn signed(&self) -> bool {
+        matches!(self.signature, Signature::By(_)) && self.unsigned.is_none()
+    }
+
     /// Whether nothing in it can become better by itself: what does not hold now may hold a little later.
     pub fn holds(&self) -> bool {
-        let signed = matches!(self.signature, Signature::By(_)) && self.unsigned.is_none();
-        signed && !matches!(self.forge, Said::Away(_) | Said::Missing(_))
+        self.signed() && !matches!(self.forge, Said::Away(_) | Said::Missing(_))
     }
 }
 
@@ -108,6 +116,7 @@ pub struct Review {
     pub approvers: BTreeSet<u64>,
     /// Who merged it.
     pub merger: Option<u64>,
-    /// Grant files that the commit changed and whose content is not that of `head`.
+    /// Grant files that the commit changed and whose content is not that of `head`, or was made by no commit behind it that
+    /// is new.
     pub differs: Vec<Text>,
 }

@@ -93,6 +93,9 @@ pub enum Record {
         until: Timestamp,
         #[serde(default)]
         vouched: Vouched,
+        /// Of a grant that has not begun: the changes that made the edit, judged again at its start.
+        #[serde(default)]
+        links: Vec<Link>,
     },
     /// A shorter `max_duration` moved the end earlier; no configuration moves it back.
     Shorten { grant: GrantId, until: Timestamp },

@@ -191,7 +191,14 @@ impl When {
         let one = |given: &Option<Text>, word: &str| given.as_ref().is_none_or(|given| like(given, word));
         let field = |given: &Option<Text>, name: &str| match ask.word(name) {
             "" => given.is_none(),
-            word => one(given, word) || one(given, word.rsplit('/').next().unwrap_or_default()),
+            word => {
+                // A policy has several spellings: a grant's is AWS's own in every partition, with or without the path.
+                let given = given.as_ref().map(|given| plain(given).into());
+                let word = plain(word);
+                let path = word.split_once(":policy/").map_or("", |(_, path)| path);
+                let name = word.rsplit('/').next().unwrap_or_default();
+                one(&given, &word) || !path.is_empty() && one(&given, path) || one(&given, name)
+            }
         };
         let at_account = one(account, ask.word("account")) || named.iter().any(|name| one(account, name));
         at_account
@@ -202,6 +209,14 @@ impl When {
                 .into_iter()
                 .all(|(given, name)| field(given, name))
     }
+}
+
+/// An ARN as AWS's first partition has it.
+fn plain(text: &str) -> String {
+    ["arn:aws-us-gov:", "arn:aws-cn:"]
+        .iter()
+        .find_map(|other| text.strip_prefix(other))
+        .map_or_else(|| text.to_owned(), |rest| format!("arn:aws:{rest}"))
 }
 
 /// Whether a text is like a pattern in which `*` stands for any text, without regard to ASCII case.

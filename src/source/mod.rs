@@ -46,9 +46,11 @@ mod tests;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use forge::Forge;
 
@@ -57,6 +59,9 @@ use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Said, Source, Sou
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
 pub use trust::{Keys, MAX_BROUGHT, Signers, differs};
+
+/// For how long a forge is asked about the commits of one revision.
+const FORGE: Duration = Duration::from_secs(20);
 
 /// A branch of a Git repository, mirrored into a bare repository of our own.
 ///
@@ -198,7 +203,10 @@ impl Source for GitSource {
     }
 
     fn trust(&self) -> Result<Text, String> {
-        Ok(signers(self.keys.as_ref())?.digest().clone())
+        let keys = signers(self.keys.as_ref())?.digest().clone();
+        let Some(forge) = &self.forge else { return Ok(keys) };
+        let both = Sha256::digest(format!("{keys}\n{}", forge.name()));
+        Ok(both.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
     }
 
     fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> BoxFuture<'a, Result<Vec<Proof>, SourceError>> {
@@ -212,8 +220,21 @@ impl Source for GitSource {
                 trust::facts(bare, &asked, &folder, &signers, now, &mut reach)
             };
             let mut proofs = self.remote.read(facts).await?;
-            for proof in &mut proofs {
-                proof.forge = self.said(&proof.commit, now).await?;
+            // A slow forge must not keep a deletion from being read: what it was not asked in time is asked the next time.
+            let until = tokio::time::Instant::now() + FORGE;
+            let mut away: Option<Text> = None;
+            for proof in proofs.iter_mut().filter(|proof| proof.signed()) {
+                let asked = match &away {
+                    None => tokio::time::timeout_at(until, self.said(&proof.commit, now)).await,
+                    Some(why) => Ok(Ok(Said::Away(why.clone()))),
+                };
+                proof.forge = match asked {
+                    Ok(said) => said?,
+                    Err(_) => Said::Away(format!("the forge did not tell all within {} s", FORGE.as_secs()).into()),
+                };
+                if let Said::Away(why) = &proof.forge {
+                    away = Some(why.clone());
+                }
             }
             Ok(proofs)
         })

@@ -215,7 +215,10 @@ impl<'a> Walk<'a> {
         if size > MAX_TREE as u64 {
             return Err(Stop::Refused(format!("the folder `{path}` is larger than {MAX_TREE} bytes")));
         }
-        self.repo.find_tree(id).map_err(|e| broken(&format!("the folder `{path}`"), &e).into())
+        // No honest git writes what libgit2 does not read: a mode of seven digits, a name without its end.
+        self.repo
+            .find_tree(id)
+            .map_err(|e| Stop::Refused(format!("the folder `{path}` cannot be read: {}", e.message())))
     }
 
     fn read(&mut self, id: git2::Oid, path: &str, root: &str, depth: usize) -> Result<(), Stop> {

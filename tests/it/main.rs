@@ -18,3 +18,4 @@ mod plan;
 mod property;
 mod scenarios;
 mod sim;
+mod trust;

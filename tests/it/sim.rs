@@ -13,8 +13,8 @@ use grantd::{
     decide::ledger,
     engine::{Book, Cycle, Daemon, Executor, Outlook, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, Journal, Line, Policy, Record, Span},
-    source::{GitSource, Settings},
+    model::{Clock, Journal, Line, Policy, Record, Source, Span},
+    source::{GitSource, Keys, Settings, forge},
     surface::{Cloud, world::ManualClock},
 };
 use jiff::Timestamp;
@@ -70,6 +70,9 @@ impl Repo {
     }
 }
 
+/// Puts a source that is watched around a source.
+pub type Around = Box<dyn Fn(GitSource) -> Arc<dyn Source>>;
+
 /// Puts a journal that misbehaves around a journal.
 pub type Wrap = Box<dyn FnMut(Box<dyn Journal>) -> Box<dyn Journal>>;
 
@@ -85,6 +88,12 @@ pub struct Sim {
     pub outlook: Outlook,
     /// Wraps the journal of each new daemon, for crashes.
     pub wrap: Wrap,
+    /// Whose signatures count.
+    pub keys: Option<Keys>,
+    /// Where reviews are on record.
+    pub forge: Option<forge::Settings>,
+    /// Wraps the source of each new daemon.
+    pub around: Around,
 }
 
 impl Sim {
@@ -101,6 +110,9 @@ impl Sim {
             daemon: None,
             outlook: Outlook::default(),
             wrap: Box::new(|journal| journal),
+            keys: None,
+            forge: None,
+            around: Box::new(|source| Arc::new(source)),
         }
     }
 
@@ -108,10 +120,15 @@ impl Sim {
         self.folder.path().join("state")
     }
 
-    pub fn source(&self) -> Arc<GitSource> {
+    pub fn source(&self) -> GitSource {
         let yaml = format!("url: {}", self.repo.path.display());
         let settings: Settings = serde_saphyr::from_str(&yaml).unwrap();
-        Arc::new(GitSource::new(&settings, &self.state(), None).unwrap())
+        let source = GitSource::new(&settings, &self.state(), None).unwrap();
+        let source = self.keys.iter().fold(source, GitSource::trusting);
+        match &self.forge {
+            Some(settings) => source.asking(forge::Forge::new(settings, "main", None).unwrap()),
+            None => source,
+        }
     }
 
     pub fn clock_now(&self) -> Timestamp {
@@ -120,7 +137,7 @@ impl Sim {
 
     /// `grantd init`.
     pub async fn init(&self, existing: bool) {
-        use grantd::{decide::stem, model::Source};
+        use grantd::decide::stem;
         let source = self.source();
         let commit = source.fetch().await.unwrap();
         let tree = source.tree(&commit).await.unwrap();
@@ -136,7 +153,7 @@ impl Sim {
         let parts = Parts {
             targets: Arc::new(setup::targets()),
             readers: self.cloud.readers(),
-            source: self.source(),
+            source: (self.around)(self.source()),
             clock: self.clock.clone(),
             policy: Arc::new(self.policy.clone()),
         };
@@ -155,7 +172,6 @@ impl Sim {
 
     /// `grantd source accept` for the head of the branch, while the daemon is down.
     pub async fn accept(&mut self, reason: &str) {
-        use grantd::model::Source;
         self.kill();
         let commit = self.source().fetch().await.unwrap();
         let (mut journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();

@@ -22,7 +22,7 @@ const WITHHELD: &str = r#"{"chain":{"links":[{"commit":"c0","parents":2,"path":"
     "reason":"c0 carries no signature","whole":true}"#;
 const PROOF: &str = r#"{"commit":"c0","parents":2,"signature":{"bad":"carries no signature"},
     "signers":["968479A1AFF927E37D1A566BB5690EEEBB952194"],"unsigned":"c1 carries none","differs":["grants/a.yaml"],
-    "forge":{"review":{"number":12,"head":"c1","authors":[7],"approvers":[8],"merger":null,"differs":["grants/b.yaml"]}}}"#;
+    "forge":{"review":{"number":12,"head":"c1","authors":[7],"approvers":[8],"merger":null,"differs":["grants/b.yaml"]}},"until":null}"#;
 
 /// One of each kind at least.
 fn samples() -> Vec<Record> {

@@ -70,6 +70,14 @@ impl Forge {
         Ok(Self { http, settings: settings.clone(), branch: branch.to_owned() })
     }
 
+    /// Names the repository, wherever it is called what: a record of another one counts for nothing.
+    pub fn name(&self) -> String {
+        match &self.settings {
+            Settings::Github(Github { id, api, .. }) => format!("github {api} {id} {}", self.branch),
+            Settings::Gitlab(Gitlab { id, api, .. }) => format!("gitlab {api} {id} {}", self.branch),
+        }
+    }
+
     /// What the forge has on record of a commit of the first-parent line. `now` is the time by which its wish to be left
     /// alone for a while is kept.
     ///

@@ -169,6 +169,22 @@ impl Cert {
         signature.verify(&subkey.key, data).map_err(|_| wrong())
     }
 
+    /// The next moment at which anything in it ends: until then what was valid stays so.
+    pub(super) fn end(&self, at: Timestamp) -> Option<Timestamp> {
+        let own = self.says.iter().flatten().map(|one| (self.primary.created_at(), one));
+        let subkeys = self.subkeys.iter().flat_map(|subkey| {
+            let bound = subkey.bindings.iter().flat_map(|(one, back)| back.iter().chain([one]));
+            bound.map(|one| (subkey.key.created_at(), one))
+        });
+        let ends = own.chain(subkeys).flat_map(|(made, one)| {
+            let key = seconds(one.key_expiration_time()).map(|length| i64::from(made.as_secs()) + length);
+            let signed = one.created().map(|made| i64::from(made.as_secs()));
+            [key, signed.zip(seconds(one.signature_expiration_time())).map(|(made, length)| made + length)]
+        });
+        let ends = ends.flatten().filter_map(|end| Timestamp::from_second(end).ok());
+        ends.filter(|end| *end > at).min()
+    }
+
     /// Whether the primary key is valid, and whether it says that it may sign, if it says anything about that.
     fn valid(&self, at: Timestamp) -> Result<Option<bool>, String> {
         if self.revoked {

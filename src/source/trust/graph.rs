@@ -34,6 +34,10 @@ impl<'a> Graph<'a> {
         Self { odb, reach }
     }
 
+    pub(super) fn odb(&self) -> &'a Odb<'a> {
+        self.odb
+    }
+
     /// The raw object of a commit.
     pub(super) fn read(&self, id: Oid) -> Result<OdbObject<'a>, SourceError> {
         let (size, kind) = header(self.odb, id)?;
@@ -49,7 +53,9 @@ impl<'a> Graph<'a> {
     /// What a commit brought in, at most so many commits: they lie behind its other parents and not behind its first.
     /// `None` if there are more. Nearest first. Quick for commits that are asked for oldest first.
     pub(super) fn brought(&mut self, parents: &[Oid], most: usize) -> Result<Option<Vec<Oid>>, SourceError> {
-        let Some((first, others)) = parents.split_first() else { return Ok(Some(Vec::new())) };
+        let Some((first, others)) = parents.split_first().filter(|(_, others)| !others.is_empty()) else {
+            return Ok(Some(Vec::new()));
+        };
         self.cover(*first)?;
         let mut queue: VecDeque<Oid> = others.iter().copied().collect();
         let (mut seen, mut found) = (HashSet::new(), Vec::new());

@@ -7,6 +7,7 @@ mod cert;
 mod entries;
 mod file;
 mod graph;
+mod moved;
 mod object;
 mod pgp;
 mod range;

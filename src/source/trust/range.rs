@@ -1,11 +1,12 @@
 use std::{collections::BTreeSet, path::Path};
 
-use git2::Oid;
+use git2::{Oid, Repository};
 use jiff::Timestamp;
 
 use super::{
     Signers, entries,
     graph::{self, Graph, Reach},
+    moved,
 };
 use crate::{
     model::{Commit, Key, Proof, Said, Signature, SourceError, Text},
@@ -40,22 +41,30 @@ pub fn facts(
             other => other?,
         };
         let (tree, parents) = graph::links(id, raw.data())?;
-        let (behind, unsigned) = brought(&mut graph, &parents, signers, at)?;
+        let brought = graph.brought(&parents, MAX_BROUGHT)?;
+        let (behind, unsigned) = signed(&graph, brought.as_deref(), signers, at)?;
         let differs = match parents[..] {
             [first, second] => {
                 let trees = [Some(tree), Some(root(&graph, first)?), Some(root(&graph, second)?)];
-                entries::differs(&repo, &odb, trees, folder)?
+                unlike(&repo, &graph, trees, brought.as_deref(), folder)?
             }
             _ => Vec::new(),
         };
+        let signature = signers.verify(raw.data(), at).map_or_else(Signature::Bad, Signature::By);
+        let own = match &signature {
+            Signature::By(key) => Some(key),
+            Signature::Bad(_) => None,
+        };
+        let until = behind.iter().chain(own).filter_map(|key| signers.end(key, at)).min();
         Ok(Proof {
             commit: commit.clone(),
             parents: u32::try_from(parents.len()).unwrap_or(u32::MAX),
-            signature: signers.verify(raw.data(), at).map_or_else(Signature::Bad, Signature::By),
+            signature,
             signers: behind,
             unsigned,
             differs,
             forge: Said::Unasked,
+            until,
         })
     };
     commits.iter().map(&mut prove).collect()
@@ -70,11 +79,12 @@ fn absent(commit: &Commit) -> Proof {
         unsigned: None,
         differs: Vec::new(),
         forge: Said::Unasked,
+        until: None,
     }
 }
 
-/// Grant files that a commit changed against its first parent and whose content is not that of `head`: for what a forge
-/// made of a branch, as by a squash. Sorted. Blocks.
+/// Grant files that a commit changed against its first parent and whose content is not that of `head`, or not made by what
+/// lies behind `head`: for what a forge made of a branch, as by a squash. Sorted. Blocks.
 ///
 /// # Errors
 /// [`SourceError::Missing`] for what is not in the local repository.
@@ -82,12 +92,55 @@ pub fn differs(bare: &Path, commit: &Commit, head: &Commit, folder: &str) -> Res
     let repo = open(bare)?;
     let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
     let mut reach = Reach::default();
-    let graph = Graph::new(&odb, &mut reach);
+    let mut graph = Graph::new(&odb, &mut reach);
     let id = object_id(&commit.0)?;
     let (tree, parents) = graph::links(id, graph.read(id)?.data())?;
-    let before = parents.first().map(|first| root(&graph, *first)).transpose()?;
-    let head = root(&graph, object_id(&head.0)?)?;
-    entries::differs(&repo, &odb, [Some(tree), before, Some(head)], folder)
+    let head = object_id(&head.0)?;
+    let Some(first) = parents.first() else {
+        return entries::differs(&repo, &odb, [Some(tree), None, Some(root(&graph, head)?)], folder);
+    };
+    let brought = graph.brought(&[*first, head], MAX_BROUGHT)?;
+    let trees = [Some(tree), Some(root(&graph, *first)?), Some(root(&graph, head)?)];
+    unlike(&repo, &graph, trees, brought.as_deref(), folder)
+}
+
+/// Grant files that the first tree has otherwise than the second, and not as the third: the tip of a branch. Or as the tip,
+/// but no commit of the branch made it so: the tip may be as old as the branch, and what it was never about is not approved
+/// with it. Or renamed from what is no grant file: then a review shows no content.
+fn unlike(
+    repo: &Repository,
+    graph: &Graph<'_>,
+    [new, first, tip]: [Option<Oid>; 3],
+    brought: Option<&[Oid]>,
+    folder: &str,
+) -> Result<Vec<Text>, SourceError> {
+    let odb = graph.odb();
+    let mut found: BTreeSet<Text> = entries::differs(repo, odb, [new, first, tip], folder)?.into_iter().collect();
+    let taken = entries::differs(repo, odb, [new, first, first], folder)?;
+    let mut taken: BTreeSet<Text> = taken.into_iter().filter(|path| !found.contains(path)).collect();
+    for id in brought.unwrap_or_default() {
+        if taken.is_empty() {
+            break;
+        }
+        let (tree, parents) = graph::links(*id, graph.read(*id)?.data())?;
+        let [one, other] = match parents[..] {
+            [] => [None; 2],
+            [one] => [Some(root(graph, one)?); 2],
+            [one, other] => [Some(root(graph, one)?), Some(root(graph, other)?)],
+            _ => continue,
+        };
+        for path in entries::differs(repo, odb, [Some(tree), one, other], folder)? {
+            taken.remove(&path);
+        }
+    }
+    found.extend(taken);
+    if let (Some(new), Some(first)) = (new, first) {
+        match moved::moved(repo, odb, new, first, folder)? {
+            Some(moved) => found.extend(moved),
+            None => found.extend(entries::differs(repo, odb, [Some(new), Some(first), Some(first)], folder)?),
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 fn root(graph: &Graph<'_>, commit: Oid) -> Result<Oid, SourceError> {
@@ -95,21 +148,18 @@ fn root(graph: &Graph<'_>, commit: Oid) -> Result<Oid, SourceError> {
 }
 
 /// Who signed what a commit brought in, and the first of it that is not well signed.
-fn brought(
-    graph: &mut Graph<'_>,
-    parents: &[Oid],
+fn signed(
+    graph: &Graph<'_>,
+    brought: Option<&[Oid]>,
     signers: &Signers,
     at: Timestamp,
 ) -> Result<(BTreeSet<Key>, Option<Text>), SourceError> {
     let (mut keys, mut unsigned) = (BTreeSet::new(), None);
-    if parents.len() < 2 {
-        return Ok((keys, unsigned));
-    }
-    let Some(found) = graph.brought(parents, MAX_BROUGHT)? else {
+    let Some(found) = brought else {
         return Ok((keys, Some(format!("it brings in more than {MAX_BROUGHT} commits").into())));
     };
     for id in found {
-        match signers.verify(graph.read(id)?.data(), at) {
+        match signers.verify(graph.read(*id)?.data(), at) {
             Ok(key) => {
                 keys.insert(key);
             }

@@ -86,6 +86,13 @@ impl Signers {
         }
     }
 
+    /// When a key that counts at `at` may be over, at the earliest.
+    pub fn end(&self, key: &Key, at: Timestamp) -> Option<Timestamp> {
+        let lines = self.ssh.get(key).into_iter().flatten().filter_map(ssh::Rule::end).filter(|end| *end > at);
+        let cert = self.certs.iter().filter(|cert| cert.name == *key).filter_map(|cert| cert.end(at));
+        lines.chain(cert).min()
+    }
+
     fn verify_ssh(&self, signature: &str, payload: &[u8], at: Timestamp) -> Result<Key, Text> {
         let (signature, key) = ssh::read(signature)?;
         self.check_revoked(&key)?;

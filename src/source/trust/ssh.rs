@@ -46,6 +46,11 @@ impl Rule {
     pub(super) fn allows(&self, at: Timestamp) -> Result<(), Text> {
         self.options.allow(at)
     }
+
+    /// When it ends.
+    pub(super) fn end(&self) -> Option<Timestamp> {
+        self.options.before
+    }
 }
 
 /// The name of a key, as `ssh-keygen -l` shows it.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
+mod accept;
 mod bad_input;
 mod commands;
 mod damage;

@@ -70,6 +70,7 @@ fn a_merge_tells_who_signed_what_it_brought_in() {
         unsigned: None,
         differs: Vec::new(),
         forge: Said::Unasked,
+        until: None,
     };
     assert_eq!(two.proof(&merge), expected);
     let plain = two.proof(&two.base);
