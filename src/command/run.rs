@@ -61,11 +61,19 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     tokio::spawn(attend(path, config, cloud, keys, heard, orders));
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
+    let mut standstill: Option<String> = None;
     daemon
         .run(inbox, |cycle, outlook| {
             if !ready {
                 ready = true;
                 tell(&[NotifyState::Ready]);
+            }
+            if standstill != outlook.standstill {
+                match &outlook.standstill {
+                    Some(why) => tracing::warn!(%why, "nothing is granted or extended; ends go on"),
+                    None => tracing::info!("grants go on"),
+                }
+                standstill.clone_from(&outlook.standstill);
             }
             let (ledger, held) = (cycle.ledger(), outlook.plan.held.len());
             let owed = owed(ledger, &cycle.parts.policy, cycle.now());

@@ -181,3 +181,27 @@ impl Case<'_> {
         self.trusted.user(id).cloned().unwrap_or_else(|| format!("user {id}").into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_compared_differs_with_all_that_is_below() {
+        let link = Link { commit: Commit("c".into()), parents: 2, path: "grants/prod/a.yaml".into() };
+        let demand = Demand {
+            level: Trust::Approved,
+            approvals: 1,
+            approvers: None,
+            interested: BTreeSet::new(),
+            rules: Vec::new(),
+        };
+        let case = Case { link: &link, demand: &demand, trusted: &Trusted::default() };
+        for differs in ["grants", "grants/prod", "grants/prod/a.yaml"] {
+            assert!(case.among(&[differs.into()]), "{differs}");
+        }
+        for differs in ["grants/pro", "grants/prod/a.yam", "grants/prod/b.yaml", "rants"] {
+            assert!(!case.among(&[differs.into()]), "{differs}");
+        }
+    }
+}

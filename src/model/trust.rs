@@ -238,6 +238,7 @@ fn like(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Given;
 
     #[test]
     fn a_star_stands_for_any_text() {
@@ -257,5 +258,33 @@ mod tests {
         {
             assert!(!like(pattern, text), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_policy_is_known_by_each_of_its_spellings() {
+        let fields = [("account".into(), Given::One("123456789012".into())), ("role".into(), Given::One("Ops".into()))];
+        let policy = ("policy".into(), Given::One("arn:aws:iam::aws:policy/job-function/ViewOnlyAccess".into()));
+        let ask = Ask { surface: "iam-policy".into(), fields: fields.into_iter().chain([policy]).collect() };
+        let matches = |when: When| when.matches(&ask, &ask.principal(), "grants/a.yaml", &["prod"]);
+        for spelling in [
+            "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess",
+            "arn:aws-us-gov:iam::aws:policy/job-function/viewonlyaccess",
+            "arn:aws-cn:iam::aws:policy/*",
+            "job-function/ViewOnlyAccess",
+            "ViewOnlyAccess",
+            "View*",
+        ] {
+            assert!(matches(When { policy: Some(spelling.into()), ..When::default() }), "{spelling}");
+        }
+        for other in ["OnlyAccess", "arn:aws:iam::123456789012:policy/job-function/ViewOnlyAccess", "policy/*"] {
+            assert!(!matches(When { policy: Some(other.into()), ..When::default() }), "{other}");
+        }
+        assert!(matches(When {
+            account: Some("PROD".into()),
+            principal: Some("iam:role/ops".into()),
+            ..When::default()
+        }));
+        assert!(matches(When { account: Some("123456789012".into()), ..When::default() }));
+        assert!(!matches(When { group: Some("*".into()), ..When::default() }), "it has no group");
     }
 }

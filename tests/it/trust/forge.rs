@@ -300,3 +300,23 @@ async fn a_forge_that_answers_nothing_at_all_is_away() {
     town.at("09:01").await;
     town.is_held("jdoe-one", ONE, "the forge does not answer");
 }
+
+#[tokio::test]
+async fn at_the_level_signed_a_click_without_a_review_proves_nothing() {
+    let mut town = town().await;
+    town.configure(|policy| policy.trust.level = Trust::Signed).await;
+    let head = propose(&town, 7, "jdoe-one", &one());
+    let merge = squash(&town, 7);
+    knows(&town, pull(7, &merge, &head, &[]));
+    let head = propose(&town, 8, "jdoe-two", &ask("jdoe", "Readers", "ttl: 2h"));
+    let merge = town.merge(Who::Forge, "topic-8");
+    knows(&town, pull(8, &merge, &head, &[]));
+    let head = propose(&town, 9, "jdoe-three", &ask("jdoe", "Writers", "ttl: 2h"));
+    let merge = squash(&town, 9);
+    knows(&town, pull(9, &merge, &head, &[(ASMITH, "APPROVED")]));
+    town.at("09:01").await;
+    town.is_held("jdoe-one", ONE, "it takes a person's key, or a review that counts");
+    // Here the commits of the branch carry jdoe's own signature.
+    town.is_granted("jdoe-two", ("jdoe", "Readers"));
+    town.is_granted("jdoe-three", ("jdoe", "Writers"));
+}

@@ -222,3 +222,19 @@ async fn what_has_begun_is_judged_no_more() {
     town.at("14:01").await;
     assert!(!town.has("jdoe", "Readers"));
 }
+
+#[tokio::test]
+async fn a_key_that_ends_before_the_start_begins_nothing_though_it_was_good_when_it_was_looked_at() {
+    let mut town = town().await;
+    town.allow(&[(Who::Jdoe, "valid-before=\"202611201100Z\""), (Who::Asmith, "")]);
+    town.put(Who::Jdoe, "jdoe-later", &ask("jdoe", "Readers", LATER));
+    town.put(Who::Asmith, "maria-later", &ask("maria", "Writers", LATER));
+    town.at("09:01").await;
+    assert!(town.terms("jdoe-later").is_some() && town.withheld("jdoe-later").is_none());
+    town.restart().await;
+    for time in ["10:59", "11:01", "12:01"] {
+        town.at(time).await;
+    }
+    assert!(!town.has("jdoe", "Readers") && town.has("maria", "Writers"));
+    assert!(town.held("jdoe-later").unwrap().contains("was valid until"), "{:?}", town.held("jdoe-later"));
+}
