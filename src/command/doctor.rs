@@ -70,7 +70,8 @@ async fn git(setup: &Setup) -> Result<(), String> {
     match source.tree(&head).await {
         Ok(tree) => tree.refused.map_or(Ok(()), |why| Err(format!("the tree of {} is refused: {why}", head.short()))),
         Err(error) => Err(error.to_string()),
-    }
+    }?;
+    source.reach(&head, setup.clock().now()).await.map_err(|why| format!("it is read, but the forge is not: {why}"))
 }
 
 /// What a grant has to prove, and what that does not show.

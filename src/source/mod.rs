@@ -111,20 +111,38 @@ impl GitSource {
         Self { forge: Some(forge), ..self }
     }
 
+    /// Whether the forge answers, asked about one commit; fine if there is none.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do about it.
+    pub async fn reach(&self, commit: &Commit, now: Timestamp) -> Result<(), String> {
+        let Some(forge) = &self.forge else { return Ok(()) };
+        match forge.said(commit, now).await {
+            Said::Away(why) => Err(why.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// What the forge has on record of a commit, with what the commit changed to something else than was approved.
-    async fn said(&self, commit: &Commit, now: Timestamp) -> Result<Said, SourceError> {
-        let Some(forge) = &self.forge else { return Ok(Said::Unasked) };
+    async fn said(&self, commit: &Commit, now: Timestamp) -> Said {
+        let Some(forge) = &self.forge else { return Said::Unasked };
         let mut review = match forge.said(commit, now).await {
             Said::Review(review) => review,
-            other => return Ok(other),
+            other => return other,
         };
         if let Err(error) = self.bring(&review.head).await {
-            return Ok(Said::Away(format!("the head of #{} cannot be fetched: {error}", review.number).into()));
+            return Said::Away(format!("the head of #{} cannot be fetched: {error}", review.number).into());
         }
         let (commit, head, folder) = (commit.clone(), review.head.clone(), self.folder.clone());
         let differs = move |bare: &Path| trust::differs(bare, &commit, &head, &folder);
-        review.differs = self.remote.read(differs).await?;
-        Ok(Said::Review(review))
+        match self.remote.read(differs).await {
+            Ok(differs) => {
+                review.differs = differs;
+                Said::Review(review)
+            }
+            // One request that cannot be compared must not keep the others from being looked at.
+            Err(error) => Said::Missing(format!("#{} cannot be compared: {error}", review.number).into()),
+        }
     }
 
     /// Brings one commit, named by its full id, with all that is behind it: the head of a pull request, which no branch may
@@ -226,10 +244,10 @@ impl Source for GitSource {
             for proof in proofs.iter_mut().filter(|proof| proof.signed()) {
                 let asked = match &away {
                     None => tokio::time::timeout_at(until, self.said(&proof.commit, now)).await,
-                    Some(why) => Ok(Ok(Said::Away(why.clone()))),
+                    Some(why) => Ok(Said::Away(why.clone())),
                 };
                 proof.forge = match asked {
-                    Ok(said) => said?,
+                    Ok(said) => said,
                     Err(_) => Said::Away(format!("the forge did not tell all within {} s", FORGE.as_secs()).into()),
                 };
                 if let Said::Away(why) = &proof.forge {

@@ -50,7 +50,9 @@ fn zeros(count: usize) -> Vec<u8> {
     put(0b011, 3);
     (0..1 + (count - 1) % 258).for_each(|_| put(literal, 8));
     (0..(count - 1) / 258).for_each(|_| put(longest, 13));
-    put(0, 7 + 8); // The end, and no bit is left behind.
+    put(0, 7); // The end.
+    let used = 3 + 8 * (1 + (count - 1) % 258) + 13 * ((count - 1) / 258) + 7;
+    put(0, ((8 - used % 8) % 8) as u32);
     let adler = ((count % 65_521) as u32) << 16 | 1;
     out.extend(adler.to_be_bytes());
     out

@@ -19,10 +19,11 @@ pub const MAX_BROUGHT: usize = 10_000;
 /// What stands behind commits of the first-parent line, in the order asked for; quick if that is oldest first. The forge
 /// is not asked. `at` is the time at which keys must be valid; `reach` makes the next call quick. Blocks.
 ///
-/// A commit that is not in the local repository (any more) proves nothing, and holds up no other.
+/// A commit that cannot be looked at, because it or what lies behind it is missing or odd, proves nothing, and holds up no
+/// other.
 ///
 /// # Errors
-/// [`SourceError::Missing`] and [`SourceError::Broken`] for a repository that lacks what is behind a commit.
+/// [`SourceError::Missing`] and [`SourceError::Broken`] if there is no repository.
 pub fn facts(
     bare: &Path,
     commits: &[Commit],
@@ -36,10 +37,7 @@ pub fn facts(
     let mut graph = Graph::new(&odb, reach);
     let mut prove = |commit: &Commit| {
         let id = object_id(&commit.0)?;
-        let raw = match graph.read(id) {
-            Err(SourceError::Missing(_)) => return Ok(absent(commit)),
-            other => other?,
-        };
+        let raw = graph.read(id)?;
         let (tree, parents) = graph::links(id, raw.data())?;
         let brought = graph.brought(&parents, MAX_BROUGHT)?;
         let (behind, unsigned) = signed(&graph, brought.as_deref(), signers, at)?;
@@ -67,14 +65,15 @@ pub fn facts(
             until,
         })
     };
-    commits.iter().map(&mut prove).collect()
+    let looked = commits.iter().map(|commit| prove(commit).unwrap_or_else(|error: SourceError| odd(commit, &error)));
+    Ok(looked.collect())
 }
 
-fn absent(commit: &Commit) -> Proof {
+fn odd(commit: &Commit, error: &SourceError) -> Proof {
     Proof {
         commit: commit.clone(),
         parents: 0,
-        signature: Signature::Bad("is not in the local repository any more".into()),
+        signature: Signature::Bad(format!("cannot be looked at: {error}").into()),
         signers: BTreeSet::new(),
         unsigned: None,
         differs: Vec::new(),
