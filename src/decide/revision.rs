@@ -192,7 +192,7 @@ impl<'a> Revision<'a> {
             _ if links.is_empty() && !prior && self.policy.trust.proves() => {
                 Err("no change of its own is known that brought it".to_owned())
             }
-            _ => vouch(links, &self.intake.proofs, &demand, &self.policy.trust),
+            _ => vouch(links, &self.intake.proofs, &demand, &self.policy.trust, self.now),
         };
         match verdict {
             Ok(vouched) => Some(vouched),
@@ -297,7 +297,7 @@ impl<'a> Revision<'a> {
             let asks = terms.asks.values().map(AsRef::as_ref);
             let paths = terms.links.iter().map(|link| &*link.path).chain([&*terms.path]).collect();
             let demand = demand(asks, &terms.requester, &paths, self.policy);
-            if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust) {
+            if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust, self.now) {
                 let reason = format!("{why}; it has not begun, and does not begin so");
                 self.admission.held.retain(|held| held.grant != *id || held.until.is_some());
                 self.admission.held.push(Held { grant: id.clone(), reason, until: None });

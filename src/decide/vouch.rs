@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::model::{Commit, Link, Proof, Review, Said, Signature, Signer, Text, Trust, Trusted, Vouched};
 
 use super::demand::Demand;
@@ -18,7 +20,11 @@ pub fn vouch(
     proofs: &BTreeMap<Commit, Proof>,
     demand: &Demand,
     trusted: &Trusted,
+    now: Timestamp,
 ) -> Result<Vouched, String> {
+    // A key may end between two looks.
+    let good = |commit| proofs.get(commit).filter(|proof| proof.until.is_none_or(|until| now < until));
+
     let mut vouched = Vouched { rules: demand.rules.clone(), ..Vouched::default() };
     if links.len() > MOST {
         return Err(format!(
@@ -27,8 +33,7 @@ pub fn vouch(
     }
     for link in links {
         let short = link.commit.short();
-        vouched =
-            Case { link, demand, trusted }.judge(proofs.get(&link.commit)).map_err(|why| format!("{short} {why}"))?;
+        vouched = Case { link, demand, trusted }.judge(good(&link.commit)).map_err(|why| format!("{short} {why}"))?;
     }
     Ok(vouched)
 }

@@ -54,7 +54,8 @@ pub struct Proof {
     pub parents: u32,
     /// Its own signature.
     pub signature: Signature,
-    /// Who signed the commits that it brought in: those behind it that were not behind its first parent.
+    /// Who signed the commits that it brought in: those behind it that were not behind its first parent, and those that the
+    /// forge made it of.
     pub signers: BTreeSet<Key>,
     /// The first of those that carries no good signature, in a sentence.
     pub unsigned: Option<Text>,

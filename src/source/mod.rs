@@ -44,8 +44,9 @@ mod words;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -54,11 +55,11 @@ use sha2::{Digest, Sha256};
 
 use forge::Forge;
 
-use crate::model::{BoxFuture, Change, Commit, Log, Oid, Proof, Said, Source, SourceError, Text, Tree};
+use crate::model::{BoxFuture, Change, Commit, Key, Log, Oid, Proof, Said, Source, SourceError, Text, Tree};
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
-pub use trust::{Keys, MAX_BROUGHT, Signers, differs};
+pub use trust::{Keys, MAX_BROUGHT, Signers};
 
 /// For how long a forge is asked about the commits of one revision.
 const FORGE: Duration = Duration::from_secs(20);
@@ -123,25 +124,32 @@ impl GitSource {
         }
     }
 
-    /// What the forge has on record of a commit, with what the commit changed to something else than was approved.
-    async fn said(&self, commit: &Commit, now: Timestamp) -> Said {
-        let Some(forge) = &self.forge else { return Said::Unasked };
+    /// What the forge has on record of a commit, with what the commit changed to something else than was approved; and whose
+    /// keys are on the commits that were approved.
+    async fn said(&self, commit: &Commit, now: Timestamp) -> (Said, BTreeSet<Key>) {
+        let none = BTreeSet::new();
+        let Some(forge) = &self.forge else { return (Said::Unasked, none) };
         let mut review = match forge.said(commit, now).await {
             Said::Review(review) => review,
-            other => return other,
+            other => return (other, none),
         };
         if let Err(error) = self.bring(&review.head).await {
-            return Said::Away(format!("the head of #{} cannot be fetched: {error}", review.number).into());
+            let why = format!("the head of #{} cannot be fetched: {error}", review.number);
+            return (Said::Away(why.into()), none);
         }
         let (commit, head, folder) = (commit.clone(), review.head.clone(), self.folder.clone());
-        let differs = move |bare: &Path| trust::differs(bare, &commit, &head, &folder);
-        match self.remote.read(differs).await {
-            Ok(differs) => {
+        let (keys, reach) = (self.keys.clone(), self.reach.clone());
+        let compare = move |bare: &Path| {
+            let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
+            trust::reviewed(bare, &commit, &head, &folder, &signers, now, &mut learnt(&reach))
+        };
+        match self.remote.read(compare).await {
+            Ok((differs, keys)) => {
                 review.differs = differs;
-                Said::Review(review)
+                (Said::Review(review), keys)
             }
             // One request that cannot be compared must not keep the others from being looked at.
-            Err(error) => Said::Missing(format!("#{} cannot be compared: {error}", review.number).into()),
+            Err(error) => (Said::Missing(format!("#{} cannot be compared: {error}", review.number).into()), none),
         }
     }
 
@@ -161,6 +169,11 @@ impl GitSource {
         let commit = commit.clone();
         self.remote.read(move |bare| tree::has_commit(bare, &commit)).await
     }
+}
+
+/// What a look that was cut off left there is as true as the rest.
+fn learnt(reach: &Mutex<trust::Reach>) -> MutexGuard<'_, trust::Reach> {
+    reach.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// As the files are now. Without keys, nobody's signature counts.
@@ -233,9 +246,7 @@ impl Source for GitSource {
             let reach = self.reach.clone();
             let facts = move |bare: &Path| {
                 let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
-                // What a proof that was cut off left there is as true as the rest.
-                let mut reach = reach.lock().unwrap_or_else(PoisonError::into_inner);
-                trust::facts(bare, &asked, &folder, &signers, now, &mut reach)
+                trust::facts(bare, &asked, &folder, &signers, now, &mut learnt(&reach))
             };
             let mut proofs = self.remote.read(facts).await?;
             // A slow forge must not keep a deletion from being read: what it was not asked in time is asked the next time.
@@ -244,10 +255,13 @@ impl Source for GitSource {
             for proof in proofs.iter_mut().filter(|proof| proof.signed()) {
                 let asked = match &away {
                     None => tokio::time::timeout_at(until, self.said(&proof.commit, now)).await,
-                    Some(why) => Ok(Said::Away(why.clone())),
+                    Some(why) => Ok((Said::Away(why.clone()), BTreeSet::new())),
                 };
                 proof.forge = match asked {
-                    Ok(said) => said,
+                    Ok((said, keys)) => {
+                        proof.signers.extend(keys);
+                        said
+                    }
                     Err(_) => Said::Away(format!("the forge did not tell all within {} s", FORGE.as_secs()).into()),
                 };
                 if let Said::Away(why) = &proof.forge {

@@ -16,8 +16,8 @@ mod signers;
 mod ssh;
 
 pub(super) use graph::Reach;
-pub(super) use range::facts;
-pub use range::{MAX_BROUGHT, differs};
+pub use range::MAX_BROUGHT;
+pub(super) use range::{facts, reviewed};
 pub use settings::Keys;
 pub use signers::Signers;
 

@@ -83,24 +83,34 @@ fn odd(commit: &Commit, error: &SourceError) -> Proof {
 }
 
 /// Grant files that a commit changed against its first parent and whose content is not that of `head`, or not made by what
-/// lies behind `head`: for what a forge made of a branch, as by a squash. Sorted. Blocks.
+/// lies behind `head`, sorted; and who signed what lies there and is new: for what a forge made of a branch, as by a squash.
+/// Blocks.
 ///
 /// # Errors
 /// [`SourceError::Missing`] for what is not in the local repository.
-pub fn differs(bare: &Path, commit: &Commit, head: &Commit, folder: &str) -> Result<Vec<Text>, SourceError> {
+pub fn reviewed(
+    bare: &Path,
+    commit: &Commit,
+    head: &Commit,
+    folder: &str,
+    signers: &Signers,
+    at: Timestamp,
+    reach: &mut Reach,
+) -> Result<(Vec<Text>, BTreeSet<Key>), SourceError> {
     let repo = open(bare)?;
     let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
-    let mut reach = Reach::default();
-    let mut graph = Graph::new(&odb, &mut reach);
+    let mut graph = Graph::new(&odb, reach);
     let id = object_id(&commit.0)?;
     let (tree, parents) = graph::links(id, graph.read(id)?.data())?;
     let head = object_id(&head.0)?;
     let Some(first) = parents.first() else {
-        return entries::differs(&repo, &odb, [Some(tree), None, Some(root(&graph, head)?)], folder);
+        let differs = entries::differs(&repo, &odb, [Some(tree), None, Some(root(&graph, head)?)], folder)?;
+        return Ok((differs, BTreeSet::new()));
     };
     let brought = graph.brought(&[*first, head], MAX_BROUGHT)?;
     let trees = [Some(tree), Some(root(&graph, *first)?), Some(root(&graph, head)?)];
-    unlike(&repo, &graph, trees, brought.as_deref(), folder)
+    let keys = signed(&graph, brought.as_deref(), signers, at)?.0;
+    Ok((unlike(&repo, &graph, trees, brought.as_deref(), folder)?, keys))
 }
 
 /// Grant files that the first tree has otherwise than the second, and not as the third: the tip of a branch. Or as the tip,

@@ -14,6 +14,7 @@ mod life;
 mod reload;
 mod snapshots;
 mod ssh;
+mod trust;
 #[cfg(feature = "aws")]
 mod wire;
 

@@ -320,3 +320,19 @@ async fn at_the_level_signed_a_click_without_a_review_proves_nothing() {
     town.is_granted("jdoe-two", ("jdoe", "Readers"));
     town.is_granted("jdoe-three", ("jdoe", "Writers"));
 }
+
+#[tokio::test]
+async fn who_signed_the_commits_of_a_squash_cannot_approve_it_though_another_one_pushed_them() {
+    let mut town = town().await;
+    let head = town.propose(Who::Asmith, "topic-7", "jdoe-one", &one());
+    let merge = squash(&town, 7);
+    // For the forge it is all jdoe's: the name in a commit is text.
+    knows(&town, pull(7, &merge, &head, &[(ASMITH, "APPROVED")]));
+    let head = town.propose(Who::Asmith, "topic-8", "jdoe-two", &ask("jdoe", "Readers", "ttl: 2h"));
+    let merge = squash(&town, 8);
+    knows(&town, pull(8, &merge, &head, &[(BWONG, "APPROVED")]));
+    town.at("09:01").await;
+    town.is_held("jdoe-one", ONE, "no review of #7 counts");
+    town.is_granted("jdoe-two", ("jdoe", "Readers"));
+    assert!(town.terms("jdoe-two").unwrap().vouched.askers.contains("asmith"));
+}
