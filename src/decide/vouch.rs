@@ -209,4 +209,27 @@ mod tests {
             assert!(!case.among(&[differs.into()]), "{differs}");
         }
     }
+
+    #[test]
+    fn a_proof_counts_until_the_first_of_its_keys_is_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let commit = Commit("c".repeat(40).into());
+        let links = [Link { commit: commit.clone(), parents: 1, path: "grants/a.yaml".into() }];
+        let key = format!("SHA256:{}", "a".repeat(43)).parse().unwrap();
+        let proof = Proof {
+            commit: commit.clone(),
+            parents: 1,
+            signature: Signature::By(key),
+            signers: BTreeSet::new(),
+            unsigned: None,
+            differs: Vec::new(),
+            forge: Said::Unasked,
+            until: Some(at(100)),
+        };
+        let (level, interested, rules) = (Trust::Signed, BTreeSet::new(), Vec::new());
+        let demand = Demand { level, approvals: 1, approvers: None, interested, rules };
+        let vouch = |now| vouch(&links, &[(commit.clone(), proof.clone())].into(), &demand, &Trusted::default(), now);
+        assert!(vouch(at(99)).is_ok());
+        assert!(vouch(at(100)).unwrap_err().contains("has not been verified yet"));
+    }
 }
