@@ -63,6 +63,8 @@
 //!
 //! Fail closed for grants, fail toward revocation: whatever is missing (Git, journal, disk, a clock to trust) stops grants
 //! and extensions only. [`engine::Book`] is where that is so for the journal, and the `standstill` of a plan for the rest.
+//! An error of Git's is one of three, and its type says what follows ([`model::SourceError`]): bad by content, final for a commit; not read
+//! here, tried again and never taken for nothing; an operator must decide. Tasks begin in one place, which tells the end of each.
 //! [`engine::Cycle::now`] is the engine's own time: a clock that is stepped back stops grants and makes no end late.
 
 pub mod cli;

@@ -1,10 +1,10 @@
-use std::{collections::BTreeSet, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::{Accept, Format},
-    decide::{render::count, stem},
+    decide::{present, render::count},
     model::{GrantId, Record, State},
 };
 
@@ -31,18 +31,15 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
             );
         }
         let tree = source.tree(&commit).await?;
-        if let Some(why) = tree.refused {
-            bail!("the tree of {commit} is refused: {why}");
-        }
         let ledger = book.ledger();
         if ledger.freeze.is_none() && ledger.head.as_ref() == Some(&commit) {
             bail!("{commit} is the accepted head already, and nothing is frozen: there is nothing to accept");
         }
-        let present: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
+        let present = present(&tree);
         let gone: Vec<GrantId> = ledger
             .grants
             .iter()
-            .filter(|(id, terms)| !matches!(terms.state, State::Withdrawn { .. }) && !present.contains(id))
+            .filter(|(id, terms)| !matches!(terms.state, State::Withdrawn { .. }) && !present.contains_key(id))
             .map(|(id, _)| id.clone())
             .collect();
         let previous = ledger.head.clone();

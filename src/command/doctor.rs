@@ -67,10 +67,7 @@ async fn git(setup: &Setup) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| format!("no folder for a trial can be made: {error}"))?;
     let source = setup.git(folder.path()).map_err(|error| error.to_string())?;
     let head = source.fetch().await.map_err(|error| error.to_string())?;
-    match source.tree(&head).await {
-        Ok(tree) => tree.refused.map_or(Ok(()), |why| Err(format!("the tree of {} is refused: {why}", head.short()))),
-        Err(error) => Err(error.to_string()),
-    }?;
+    source.tree(&head).await.map_err(|error| error.to_string())?;
     source.reach(&head, setup.clock().now()).await.map_err(|why| format!("it is read, but the forge is not: {why}"))
 }
 

@@ -31,9 +31,6 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
         bail!("{} is not on the first-parent line of {}, the head of the branch", commit.short(), head.short());
     }
     let tree = source.tree(&commit).await?;
-    if let Some(why) = tree.refused {
-        bail!("the tree of {} is refused: {why}", commit.short());
-    }
     let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
     let existing = args.existing;
     let mut records =

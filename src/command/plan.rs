@@ -1,20 +1,16 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use anyhow::{Result, bail};
 
 use crate::{
     cli::{Plan, PlanFormat},
     decide::{
-        Filed, Footing, Intake, ledger,
+        Bearing, Filed, Footing, Intake, here, ledger,
         render::{Shown, plan_json, plan_markdown, plan_text},
     },
     engine::{Book, Cycle, Outlook},
     journal::Draft,
-    model::{Commit, JournalError, Level, Oid},
+    model::{Commit, JournalError, Level, Oid, Text},
 };
 
 use super::{lint, print, print_json, setup, setup::Setup};
@@ -84,6 +80,8 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
     let now = cycle.parts.clock.now();
     let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
     let commit = cycle.ledger().head.clone().unwrap_or(Commit("working-tree".into()));
+    let valid: Vec<Text> = checked.grants.iter().map(|(path, _)| path.as_str().into()).collect();
+    let present = here(valid.iter().chain(checked.findings.iter().map(|finding| &finding.path)));
     let files = checked.grants.into_iter().map(|(path, grant)| Filed {
         path: path.as_str().into(),
         blob: Oid("working-tree".into()),
@@ -95,10 +93,9 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
     });
     Ok(Intake {
         head: commit.clone(),
-        descends: true,
-        refused: None,
+        bearing: Bearing::Follows,
         files: files.collect(),
-        present: BTreeSet::new(),
+        present,
         findings: checked.findings,
         changes: Vec::new(),
         deletions: Vec::new(),

@@ -12,7 +12,10 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        Mutex,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
 };
 use tracing::Level;
 use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
@@ -21,9 +24,9 @@ use crate::{
     cli::{LogFormat, Run},
     config::{self, Config},
     decide::{owed, render::count},
-    engine::{Daemon, Order},
+    engine::{Daemon, Order, keep},
     hooks::{Hooks, Keys},
-    model::Record,
+    model::{Record, Still},
     source,
     surface::Cloud,
 };
@@ -52,28 +55,38 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     signals(&orders, &hints)?;
     beat(&orders);
     let keys = hooks.as_ref().map(Hooks::keys);
-    if let Some(hooks) = hooks {
+    if let Some(hooks) = hooks.map(Arc::new) {
         let orders = orders.clone();
         // Beside the loop, and gone with the runtime: whatever becomes of it, the polls go on.
-        tokio::spawn(hooks.serve(move || drop(orders.send(Order::Fetch))));
+        keep("the listening for webhooks", move || {
+            let orders = orders.clone();
+            hooks.clone().serve(move || drop(orders.send(Order::Fetch)))
+        });
     }
-    let (path, config, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
-    tokio::spawn(attend(path, config, cloud, keys, heard, orders));
+    let (path, current, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
+    // Behind a lock, so that it goes on from where it broke off.
+    let attendant = Arc::new(Mutex::new(Attendant { path, current, cloud, keys, hints: heard, orders }));
+    keep("the watching of files and signals", move || {
+        let attendant = attendant.clone();
+        async move { attendant.lock().await.attend().await }
+    });
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
-    let mut standstill: Option<String> = None;
+    let mut standstill: Option<Still> = None;
     daemon
         .run(inbox, |cycle, outlook| {
             if !ready {
                 ready = true;
                 tell(&[NotifyState::Ready]);
             }
-            if standstill != outlook.standstill {
+            // A sentence may hold the time of day: only another kind is news.
+            let still = outlook.standstill.as_ref().map(|why| why.kind);
+            if standstill != still {
                 match &outlook.standstill {
                     Some(why) => tracing::warn!(%why, "nothing is granted or extended; ends go on"),
                     None => tracing::info!("grants go on"),
                 }
-                standstill.clone_from(&outlook.standstill);
+                standstill = still;
             }
             let (ledger, held) = (cycle.ledger(), outlook.plan.held.len());
             let owed = owed(ledger, &cycle.parts.policy, cycle.now());
@@ -124,15 +137,18 @@ fn log(format: LogFormat) -> Result<()> {
 /// SIGTERM and SIGINT end the daemon, SIGHUP reloads the configuration.
 fn signals(orders: &UnboundedSender<Order>, hints: &UnboundedSender<Hint>) -> Result<()> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        let mut signal = signal(kind).context("signals cannot be caught")?;
+        let signal = Arc::new(Mutex::new(signal(kind).context("signals cannot be caught")?));
         let (orders, hints) = (orders.clone(), hints.clone());
-        tokio::spawn(async move {
-            while signal.recv().await.is_some() {
-                let _ = if kind == SignalKind::hangup() {
-                    hints.send(Hint::Reload).is_ok()
-                } else {
-                    orders.send(Order::Stop).is_ok()
-                };
+        keep("the hearing of signals", move || {
+            let (signal, orders, hints) = (signal.clone(), orders.clone(), hints.clone());
+            async move {
+                while signal.lock().await.recv().await.is_some() {
+                    let _ = if kind == SignalKind::hangup() {
+                        hints.send(Hint::Reload).is_ok()
+                    } else {
+                        orders.send(Order::Stop).is_ok()
+                    };
+                }
             }
         });
     }
@@ -143,12 +159,15 @@ fn signals(orders: &UnboundedSender<Order>, hints: &UnboundedSender<Hint>) -> Re
 fn beat(orders: &UnboundedSender<Order>) {
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
     let orders = orders.clone();
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(interval / 2);
-        loop {
-            ticks.tick().await;
-            if orders.send(Order::Beat).is_err() {
-                return;
+    keep("the beat of the watchdog", move || {
+        let orders = orders.clone();
+        async move {
+            let mut ticks = tokio::time::interval(interval / 2);
+            loop {
+                ticks.tick().await;
+                if orders.send(Order::Beat).is_err() {
+                    return;
+                }
             }
         }
     });
@@ -162,41 +181,45 @@ enum Hint {
     World,
 }
 
-/// Acts on hints, a burst at a time, for as long as the daemon lives.
-async fn attend(
+/// Acts on hints for as long as the daemon lives.
+struct Attendant {
     path: PathBuf,
-    mut current: Config,
+    current: Config,
     cloud: Cloud,
     keys: Option<Arc<Keys>>,
-    mut hints: UnboundedReceiver<Hint>,
+    hints: UnboundedReceiver<Hint>,
     orders: UnboundedSender<Order>,
-) {
-    while let Some(first) = hints.recv().await {
-        tokio::time::sleep(QUIET).await;
-        let mut burst = BTreeSet::from([first]);
-        while let Ok(more) = hints.try_recv() {
-            burst.insert(more);
-        }
-        for hint in burst {
-            match hint {
-                Hint::Reload => {
-                    let since = NotifyState::monotonic_usec_now().ok();
-                    tell(&[NotifyState::Reloading].into_iter().chain(since).collect::<Vec<_>>());
-                    reload(&path, &mut current, &cloud, &orders);
-                    if let Some(keys) = &keys {
-                        keys.reread();
-                    }
-                    tell(&[NotifyState::Ready]);
-                }
-                Hint::Repository => {
-                    let _ = orders.send(Order::Fetch);
-                }
-                // Our own writes change the file too; they are no news.
-                Hint::World if matches!(&cloud, Cloud::World(world) if world.edited()) => {
-                    let _ = orders.send(Order::Sweep);
-                }
-                Hint::World => {}
+}
+
+impl Attendant {
+    /// A burst at a time. May be called again after it broke off.
+    async fn attend(&mut self) {
+        while let Some(first) = self.hints.recv().await {
+            tokio::time::sleep(QUIET).await;
+            let mut burst = BTreeSet::from([first]);
+            while let Ok(more) = self.hints.try_recv() {
+                burst.insert(more);
             }
+            burst.into_iter().for_each(|hint| self.act(hint));
+        }
+    }
+
+    fn act(&mut self, hint: Hint) {
+        let Self { path, current, cloud, keys, hints: _, orders } = self;
+        match hint {
+            Hint::Reload => {
+                let since = NotifyState::monotonic_usec_now().ok();
+                tell(&[NotifyState::Reloading].into_iter().chain(since).collect::<Vec<_>>());
+                reload(path, current, cloud, orders);
+                if let Some(keys) = keys {
+                    keys.reread();
+                }
+                tell(&[NotifyState::Ready]);
+            }
+            Hint::Repository => drop(orders.send(Order::Fetch)),
+            // Our own writes change the file too; they are no news.
+            Hint::World if matches!(cloud, Cloud::World(world) if world.edited()) => drop(orders.send(Order::Sweep)),
+            Hint::World => {}
         }
     }
 }
@@ -248,7 +271,16 @@ fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<
     let refs = refs.and_then(|path| path.canonicalize().ok());
     let (hints, below) = (hints.clone(), refs.clone());
     let handler = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
+        // What the kernel could not tell of may be anything.
+        let Ok(event) = event else {
+            for hint in files.iter().map(|(_, hint)| *hint).chain(below.as_ref().map(|_| Hint::Repository)) {
+                let _ = hints.send(hint);
+            }
+            return;
+        };
+        if event.need_rescan() {
+            let _ = hints.send(Hint::Repository);
+        }
         if matches!(event.kind, EventKind::Access(_)) {
             return;
         }

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, Change, Finding, GrantId, Held, Ledger, Policy, Record, State, Terms, Text};
+use crate::model::{
+    Cause, Change, Finding, Freeze, GrantId, Held, Ledger, Policy, Record, Standstill, State, Still, Terms, Text,
+};
 
 use super::{
     demand::longest_of,
     desire::over_of,
     guard::effective,
-    intake::{Footing, Intake},
+    intake::{Bearing, Footing, Intake},
     revision::Revision,
     stem,
 };
@@ -23,7 +25,7 @@ pub struct Admission {
     pub held: Vec<Held>,
     pub findings: Vec<Finding>,
     /// Why nothing new may be granted, besides what the ledger says.
-    pub standstill: Option<String>,
+    pub standstill: Option<Standstill>,
 }
 
 /// The grants whose end has come, or was moved earlier by the configuration. Needs no revision, so that expiry goes on without Git.
@@ -45,9 +47,17 @@ pub fn close(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Record> {
 /// Asked again with the same revision it answers only what time has changed.
 pub fn admit(ledger: &Ledger, intake: &Intake, policy: &Policy, now: Timestamp) -> Admission {
     let mut admission = Admission { findings: intake.findings.clone(), ..Admission::default() };
+    if let Bearing::Unread(why) = &intake.bearing {
+        // Nothing is known of it but what it surely takes away. It is no reason to freeze, and none to go on.
+        admission.standstill = Some(Standstill::new(Still::Unread, why));
+        admission.ends = suspend(ledger, &intake.deletions, now);
+        return admission;
+    }
     if let Some((reason, accept)) = standstill(ledger, intake) {
-        let known = ledger.freeze.as_ref().is_some_and(|freeze| *freeze.reason == *reason && freeze.accept == accept);
-        if !known {
+        // By what it is about, not by its words.
+        let known =
+            |freeze: &Freeze| freeze.accept == accept && (accept || freeze.commit.as_ref() == Some(&intake.head));
+        if !ledger.freeze.as_ref().is_some_and(known) {
             let commit = Some(intake.head.clone());
             admission.records.push(Record::Freeze { commit, reason: reason.into(), accept });
         }
@@ -58,7 +68,8 @@ pub fn admit(ledger: &Ledger, intake: &Intake, policy: &Policy, now: Timestamp) 
         admission.records.push(Record::Thaw { commit: intake.head.clone() });
     }
     if let (true, Footing::Broken(why)) = (policy.trust.proves(), &intake.footing) {
-        admission.standstill = Some(format!("nobody can be trusted: {why}"));
+        let why = format!("nobody can be trusted: {why}");
+        admission.standstill = Some(Standstill::new(Still::Untrusted, why));
     }
     let mut admission = Revision::read(ledger, intake, policy, now, admission);
     if ledger.head.as_ref() != Some(&intake.head) {
@@ -73,11 +84,11 @@ fn standstill(ledger: &Ledger, intake: &Intake) -> Option<(String, bool)> {
     if let Some(freeze) = ledger.freeze.as_ref().filter(|freeze| freeze.accept) {
         return Some((freeze.reason.to_string(), true));
     }
-    if let Some(why) = &intake.refused {
-        return Some((format!("the tree of {} is refused: {why}", intake.head.short()), false));
+    if let Bearing::Bad(why) = &intake.bearing {
+        return Some((why.clone(), false));
     }
     let accepted = ledger.head.as_ref()?;
-    (!intake.descends).then(|| {
+    (intake.bearing == Bearing::Strays).then(|| {
         let (head, accepted) = (intake.head.short(), accepted.short());
         let what = format!("{head} does not have the accepted head {accepted} on its first-parent line");
         (format!("{what}: history was rewritten, or merged the wrong way round"), true)

@@ -5,25 +5,26 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Oid, Proof, Text};
+use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Oid, Proof, Text, Tree};
+
+use super::stem;
 
 /// A revision, read and parsed.
 #[derive(Debug, Clone)]
 pub struct Intake {
     pub head: Commit,
-    /// Whether the accepted head lies on the first-parent line of this one.
-    pub descends: bool,
-    /// Why the tree may not be used at all.
-    pub refused: Option<String>,
+    /// Whether it may be accepted.
+    pub bearing: Bearing,
     /// The valid files, sorted by path.
     pub files: Vec<Filed>,
-    /// The ids of all files, valid or not.
-    pub present: BTreeSet<GrantId>,
+    /// The ids of all files with their paths, valid or not: an id belongs to the file that has it, whatever that says.
+    pub present: BTreeMap<GrantId, BTreeSet<Text>>,
     /// What is wrong with the others.
     pub findings: Vec<Finding>,
     /// The first-parent commits since the accepted head, oldest first.
     pub changes: Vec<Change>,
-    /// Every deletion since the accepted head on any line, where the head cannot be accepted.
+    /// Where the head is not accepted: every deletion since the accepted one, on any line; where it could not be read, what
+    /// changed on the line, or every deletion if it strays.
     pub deletions: Vec<Change>,
     /// What happened to each file since it was verified, where anything did.
     pub chains: BTreeMap<GrantId, Chain>,
@@ -32,6 +33,19 @@ pub struct Intake {
     pub footing: Footing,
     /// When it was read.
     pub at: Timestamp,
+}
+
+/// What a head is to the accepted one. Three ways of not being accepted, of which each has its own consequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bearing {
+    /// It has the accepted head on its first-parent line.
+    Follows,
+    /// It has not: an operator must decide.
+    Strays,
+    /// Its content is not what may be used, in a sentence: final for this commit.
+    Bad(String),
+    /// It could not be read, in a sentence, which says nothing of it: it is tried again.
+    Unread(String),
 }
 
 /// What the proofs of a revision rest on.
@@ -58,4 +72,21 @@ pub struct Filed {
     pub committed: Timestamp,
     /// Its id was over already when this revision was read.
     pub late: bool,
+}
+
+/// The ids of all that lies in the grants folder, with their paths. Odd entries too (links, executables): what is there and
+/// grants nothing is not deleted.
+pub fn present(tree: &Tree) -> BTreeMap<GrantId, BTreeSet<Text>> {
+    here(tree.entries.iter().map(|entry| &entry.path).chain(tree.findings.iter().map(|finding| &finding.path)))
+}
+
+/// The ids of paths. A name that is no id belongs to nobody.
+pub fn here<'a>(paths: impl Iterator<Item = &'a Text>) -> BTreeMap<GrantId, BTreeSet<Text>> {
+    let mut present: BTreeMap<GrantId, BTreeSet<Text>> = BTreeMap::new();
+    for path in paths {
+        if let Ok(id) = stem(path) {
+            present.entry(id).or_default().insert(path.clone());
+        }
+    }
+    present
 }

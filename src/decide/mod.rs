@@ -35,7 +35,7 @@ pub use demand::longest;
 pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;
 pub use fold::{fold, ledger, replay};
-pub use intake::{Filed, Footing, Intake};
+pub use intake::{Bearing, Filed, Footing, Intake, here, present};
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};

@@ -91,7 +91,7 @@ impl<'a> Revision<'a> {
         // The head that an operator named says what there is, whatever commits led to it.
         if self.ledger.adopted && self.intake.footing != Footing::Assumed {
             let left: BTreeSet<GrantId> = paths.into_values().collect();
-            gone.extend(left.into_iter().filter(|id| !self.intake.present.contains(id)).map(|id| (id, None)));
+            gone.extend(left.into_iter().filter(|id| !self.intake.present.contains_key(id)).map(|id| (id, None)));
         }
         let suspended = |id: &GrantId| match self.ledger.grants.get(id).map(|terms| &terms.state) {
             Some(State::Suspended { effective, .. }) => Some(*effective),

@@ -19,11 +19,11 @@ impl Revision<'_> {
         for id in ids {
             // Its id is used up. What is done to its file matters only to renames, and they only where proofs are asked for.
             let over = self.ledger.used.contains_key(id) || self.gone.contains(id);
-            if over && !self.policy.trust.proves() && self.intake.present.contains(id) {
+            if over && !self.policy.trust.proves() && self.intake.present.contains_key(id) {
                 continue;
             }
             let chain =
-                self.intake.chains.get(id).filter(|_| !self.settled.contains(id) && self.intake.present.contains(id));
+                self.intake.chains.get(id).filter(|_| !self.settled.contains(id) && self.intake.present.contains_key(id));
             let chain = chain.filter(|chain| !chain.links.is_empty() && !self.ended_so(id, chain));
             // Without proofs there is no judgement: what may not begin stays so.
             let kept = self.ledger.withheld.get(id).filter(|before| before.whole && !named);

@@ -9,7 +9,10 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use crate::model::{Binding, Event, Fate, Record, Step, Text, Trouble, TroubleKind, Verb, Write};
 
-use super::{Cycle, Happening};
+use super::{
+    Cycle, Happening,
+    spawn::{begin, spawn},
+};
 
 pub struct Executor {
     writers: BTreeMap<&'static str, Arc<dyn Write>>,
@@ -70,20 +73,19 @@ impl Executor {
             let (events, mut told) = unbounded_channel();
             let intents: Vec<u64> = steps.iter().map(|step| step.intent).collect();
             let sender = cycle.sender();
-            tokio::spawn(async move {
-                let forward = async {
+            let forward = {
+                let sender = sender.clone();
+                async move {
                     while let Some(event) = told.recv().await {
                         let _ = sender.send(Happening::Told(event));
                     }
-                };
-                // A writer that panics must not leave its steps in flight for ever.
-                let work = tokio::spawn(async move { writer.write(steps, events).await });
-                let ((), result) = tokio::join!(forward, work);
-                if let Err(error) = result {
-                    tracing::error!(error = %error, surface, "a writer broke off");
                 }
-                let _ = sender.send(Happening::Through(intents));
-            });
+            };
+            // By itself: what it told before it broke off is forwarded all the same. That it did is told by its end.
+            let work = begin("a writer", async move { writer.write(steps, events).await });
+            let both = async move { drop(tokio::join!(forward, work)) };
+            // A writer that panics must not leave its steps in flight for ever.
+            spawn("the forwarding of fates", both, move |_| drop(sender.send(Happening::Through(intents))));
         }
     }
 

@@ -10,39 +10,41 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, admit, close, desire, earliest, plan},
-    model::{Binding, Commit, GrantId, Ledger, Policy, Reading, Record, Selector, Sight, SourceError, Survey},
+    model::{Binding, GrantId, Ledger, Policy, Reading, Record, Selector, Sight, Standstill, Still, Survey},
 };
 
 use super::{
-    Book,
+    Book, Broke,
     age::Age,
     blind, gate,
-    intake::{Known, Librarian, outdated},
+    intake::Librarian,
     parts::{Happening, Outlook, Parts, sources},
+    spawn,
+    troubles::Troubles,
 };
 
 pub struct Cycle {
     pub parts: Parts,
     pub book: Book,
     survey: Survey,
-    intake: Option<Intake>,
+    pub(super) intake: Option<Intake>,
     /// At home, or out with a task that reads a revision.
-    librarian: Option<Librarian>,
-    fetching: bool,
+    pub(super) librarian: Option<Librarian>,
+    pub(super) fetching: bool,
     /// Somebody asked again while a fetch was under way: there may be news that it did not see.
-    again: bool,
-    fetched: Option<Timestamp>,
+    pub(super) again: bool,
+    pub(super) answered: Option<Timestamp>,
     /// When the head of the intake was first seen.
-    since: Timestamp,
-    trouble: Option<SourceError>,
+    pub(super) since: Timestamp,
+    pub(super) troubles: Troubles,
     /// Looks that are under way.
     reading: BTreeSet<Binding>,
-    asking: BTreeMap<Selector, Option<Timestamp>>,
+    pub(super) asking: BTreeMap<Selector, Option<Timestamp>>,
     /// Accepted by this process.
     fresh: BTreeSet<GrantId>,
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
-    tasks: usize,
+    pub(super) tasks: usize,
     age: Age,
 }
 
@@ -58,9 +60,9 @@ impl Cycle {
             librarian: Some(Librarian::default()),
             fetching: false,
             again: false,
-            fetched: None,
+            answered: None,
             since: Timestamp::MIN,
-            trouble: None,
+            troubles: Troubles::default(),
             reading: BTreeSet::new(),
             asking: BTreeMap::new(),
             fresh: BTreeSet::new(),
@@ -98,8 +100,8 @@ impl Cycle {
     }
 
     /// When Git last answered.
-    pub fn fetched(&self) -> Option<Timestamp> {
-        self.fetched
+    pub fn answered(&self) -> Option<Timestamp> {
+        self.answered
     }
 
     /// A new policy: what was parsed under the old one is parsed again with the next revision.
@@ -111,31 +113,6 @@ impl Cycle {
             librarian.forget();
         }
         self.intake = None;
-    }
-
-    /// Asks Git for the head, unless that is under way.
-    pub fn fetch(&mut self) {
-        if self.fetching {
-            self.again = true;
-            return;
-        }
-        self.fetching = true;
-        self.again = false;
-        let source = self.parts.source.clone();
-        self.spawn(async move { Happening::Fetched(source.fetch().await) });
-    }
-
-    /// Reads one commit, as if it were the head of the branch.
-    pub fn take(&mut self, head: Commit) {
-        let Some(mut librarian) = self.librarian.take() else { return };
-        let Parts { source, targets, policy, .. } = &self.parts;
-        let (source, targets, policy) = (source.clone(), targets.clone(), policy.clone());
-        let known = Known::new(self.ledger(), self.now());
-        self.fetching = true;
-        self.spawn(async move {
-            let intake = librarian.take(source.as_ref(), &head, &known, &targets, &policy).await;
-            Happening::Taken(Box::new((librarian, intake, policy)))
-        });
     }
 
     /// A revision from elsewhere (the files of a working tree), in place of Git's.
@@ -191,53 +168,8 @@ impl Cycle {
     pub fn absorb(&mut self, happening: Happening) -> Option<Happening> {
         match happening {
             Happening::Told(_) | Happening::Through(_) => return Some(happening),
-            Happening::Fetched(answer) => {
-                self.tasks -= 1;
-                self.fetching = false;
-                match answer {
-                    Ok(head) => {
-                        self.fetched = Some(self.now());
-                        self.trouble = None;
-                        let (same, now) = (self.intake.as_ref().is_some_and(|intake| intake.head == head), self.now());
-                        if !same {
-                            self.since = now;
-                        }
-                        if !same || self.outdated() {
-                            self.take(head);
-                        }
-                    }
-                    Err(error) => {
-                        self.cannot(error);
-                        // A key may be revoked while Git is away.
-                        if self.outdated()
-                            && let Some(head) = self.intake.as_ref().map(|intake| intake.head.clone())
-                        {
-                            self.take(head);
-                        }
-                    }
-                }
-            }
-            Happening::Taken(taken) => {
-                self.tasks -= 1;
-                self.fetching = false;
-                let (mut librarian, answer, policy) = *taken;
-                let old = !Arc::ptr_eq(&policy, &self.parts.policy);
-                if old {
-                    librarian.forget();
-                }
-                self.librarian = Some(librarian);
-                match answer {
-                    // Read under a configuration that is no longer.
-                    Ok(intake) if old => self.take(intake.head),
-                    Ok(intake) => {
-                        tracing::info!(head = %intake.head, files = intake.files.len(), findings = intake.findings.len(), "revision read");
-                        self.intake = Some(intake);
-                        // Hosts may have joined: a new revision asks the selectors again, those under way too.
-                        self.asking.clear();
-                    }
-                    Err(error) => self.cannot(error),
-                }
-            }
+            Happening::Fetched(answer) => self.fetched(answer),
+            Happening::Taken(taken) => self.taken(*taken),
             Happening::Read(readings) => {
                 self.tasks -= 1;
                 let now = self.now();
@@ -261,31 +193,22 @@ impl Cycle {
         None
     }
 
-    /// Whether the revision at hand must be read again, whatever the head is.
-    fn outdated(&self) -> bool {
-        let Parts { source, policy, .. } = &self.parts;
-        let old = |intake| outdated(intake, source.as_ref(), policy, self.since, self.now());
-        self.intake.as_ref().is_some_and(old)
-    }
-
     /// A call to this binding ended: what was seen of it before says nothing any more.
     pub fn changed(&mut self, binding: &Binding) {
         self.survey.unsee(binding);
-    }
-
-    fn cannot(&mut self, error: SourceError) {
-        tracing::warn!(error = %error, "Git cannot be read: nothing new is granted, ends go on");
-        self.trouble = Some(error);
     }
 
     /// Decides: ends what is over, admits what the revision brings, plans. Records what it decides; makes no call.
     pub fn turn(&mut self, pending: &BTreeSet<Binding>) -> Outlook {
         let now = self.now();
         self.book.mend(now);
+        self.retry(now);
         let policy = self.parts.policy.clone();
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let distrust = self.age.distrust(self.parts.clock.now(), now);
-        let mut outlook = Outlook { source: self.trouble.as_ref().map(ToString::to_string), ..Outlook::default() };
+        let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
+        let unread = self.troubles.standstill();
+        let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
             outlook.findings = admission.findings;
@@ -297,7 +220,9 @@ impl Cycle {
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
             gate::alert(&self.book.write_anyway(now, admission.ends));
+            // While the head is unread, the one before it begins nothing either.
             if distrust.is_none()
+                && unread.is_none()
                 && let Some(lines) = self.book.write(now, admission.records)
             {
                 gate::alert(&lines);
@@ -306,12 +231,12 @@ impl Cycle {
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
         }
-        let freeze: Vec<Record> = gate::vanished(self.trouble.as_ref(), self.book.ledger()).into_iter().collect();
+        let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
         gate::alert(&self.book.write(now, freeze).unwrap_or_default());
-        let silent = gate::silent(self.fetched, self.book.ledger(), &policy, now);
-        let why = distrust.or_else(|| self.book.fault()).or_else(|| gate::frozen(self.book.ledger())).or(silent);
-        let unread = gate::unread(self.intake.is_some(), &policy);
-        outlook.standstill = why.or(outlook.standstill).or(unread);
+        let silent = gate::silent(self.answered, self.book.ledger(), &policy, now);
+        let fault = || self.book.fault().map(|why| Standstill::new(Still::Journal, why));
+        let why = distrust.or_else(fault).or_else(|| gate::frozen(self.book.ledger())).or(silent).or(unread);
+        outlook.standstill = why.or(outlook.standstill).or(gate::unjudged(self.intake.is_some(), &policy));
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
         let ground = Ground {
             ledger: self.book.ledger(),
@@ -346,7 +271,7 @@ impl Cycle {
             // They may be what the next steps wait for.
             outlook.plan.wake = Some(now);
         }
-        if let Some(retry) = self.book.retry() {
+        for retry in [self.book.retry(), self.troubles.wake()].into_iter().flatten() {
             outlook.plan.wake = earliest(outlook.plan.wake, retry);
         }
         self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));
@@ -373,21 +298,26 @@ impl Cycle {
         }
         for (surface, (selectors, bindings)) in tasks {
             let Some(reader) = self.parts.readers.get(surface).cloned() else { continue };
-            self.spawn(async move {
-                let readings = reader.read(&selectors, &bindings).await;
+            let asked = (selectors.clone(), bindings.clone(), self.parts.clock.now());
+            self.spawn("a look", async move { reader.read(&selectors, &bindings).await }, move |came| {
+                let (selectors, bindings, at) = asked;
+                let readings = blind::whole(selectors, bindings, came, at);
                 blind::tell(&readings);
                 Happening::Read(readings)
             });
         }
     }
 
-    fn spawn(&mut self, task: impl Future<Output = Happening> + Send + 'static) {
+    /// Begins a task; whatever becomes of it, one happening comes of it.
+    pub(super) fn spawn<T: Send + 'static>(
+        &mut self,
+        what: &'static str,
+        task: impl Future<Output = T> + Send + 'static,
+        tell: impl FnOnce(Result<T, Broke>) -> Happening + Send + 'static,
+    ) {
         self.tasks += 1;
         let sender = self.sender.clone();
-        tokio::spawn(async move {
-            let happening = task.await;
-            // The receiver is gone only when the process ends.
-            let _ = sender.send(happening);
-        });
+        // The receiver is gone only when the process ends.
+        spawn(what, task, move |end| drop(sender.send(tell(end))));
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::moment,
-    model::{Ledger, Line, Policy, Record, SourceError},
+    model::{Ledger, Line, Policy, Record, SourceError, Standstill, Still},
 };
 
 /// A branch that is gone freezes, until an operator accepts a head: whoever can take it away can also put another one there.
@@ -28,23 +28,24 @@ pub fn alert(lines: &[Line]) {
     }
 }
 
-pub fn frozen(ledger: &Ledger) -> Option<String> {
+pub fn frozen(ledger: &Ledger) -> Option<Standstill> {
     let freeze = ledger.freeze.as_ref()?;
     let help = "; `grantd source accept` lets it go on from a head that you name";
-    Some(format!("granting is frozen: {}{}", freeze.reason, if freeze.accept { help } else { "" }))
+    let why = format!("granting is frozen: {}{}", freeze.reason, if freeze.accept { help } else { "" });
+    Some(Standstill::new(Still::Frozen, why))
 }
 
 /// Git was silent for longer than may be: a withdrawal may wait there, or be kept from us. `fetched`: when it last answered
 /// this process; before that the last head that was recorded counts.
-pub fn silent(fetched: Option<Timestamp>, ledger: &Ledger, policy: &Policy, now: Timestamp) -> Option<String> {
+pub fn silent(fetched: Option<Timestamp>, ledger: &Ledger, policy: &Policy, now: Timestamp) -> Option<Standstill> {
     let answered = fetched.or(ledger.headed)?;
     let limit = policy.trust.max_age;
     let why = || format!("Git has not answered since {}, for longer than `max_age`, {limit}", moment(answered));
-    (limit.after(answered) < now).then(why)
+    (limit.after(answered) < now).then(|| Standstill::new(Still::Silent, why()))
 }
 
 /// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since.
-pub fn unread(read: bool, policy: &Policy) -> Option<String> {
-    let why = || "nobody has looked yet at who stands behind the grants: that needs Git".to_owned();
-    (policy.trust.proves() && !read).then(why)
+pub fn unjudged(read: bool, policy: &Policy) -> Option<Standstill> {
+    let why = "nobody has looked yet at who stands behind the grants: that needs Git";
+    (policy.trust.proves() && !read).then(|| Standstill::new(Still::Unjudged, why))
 }

@@ -8,10 +8,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    decide::{Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, stem, waits},
+    decide::{
+        Bearing, Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, present, stem, waits,
+    },
     model::{
-        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Oid, Policy, Proof, Proved, Said, Source, SourceError,
-        Text,
+        Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Log, Oid, Policy, Proof, Proved, Said, Source,
+        SourceError, Text,
     },
 };
 
@@ -85,8 +87,10 @@ impl Librarian {
         self.blobs.clear();
     }
 
-    /// Reads a head. One that cannot be read is refused, and not only told of: its deletions count all the same, as far as
-    /// they can be seen.
+    /// Reads a head. Of one that is bad, and of one that cannot be read, all that counts is what it takes away.
+    ///
+    /// # Errors
+    /// [`SourceError::Unread`] if not even that can be told: what cannot be read is never taken for an empty list.
     pub async fn take(
         &mut self,
         source: &dyn Source,
@@ -95,19 +99,36 @@ impl Librarian {
         targets: &Targets,
         policy: &Policy,
     ) -> Result<Intake, SourceError> {
-        let why = match self.read(source, head, known, targets, policy).await {
-            Err(SourceError::Broken(why) | SourceError::Missing(why)) if known.since.is_some() => why,
+        let since = known.since.as_ref();
+        let (bearing, deletions) = match self.read(source, head, known, targets, policy).await {
+            Err(SourceError::Bad(why)) => {
+                let deletions = source.deletions(head, since).await.map_err(|error| {
+                    SourceError::Unread(format!("{why}; and what it deletes cannot be told: {error}"))
+                })?;
+                (Bearing::Bad(why), deletions)
+            }
+            // What was fetched is here: what is missing is damaged, or out of reach for now.
+            Err(SourceError::Unread(why) | SourceError::Missing(why)) => {
+                // What it will take away as soon as it is read, and nothing beyond: the trouble may be gone in a moment.
+                let line = source.log(head, since).await;
+                let gone = match line {
+                    Ok(Log { descends: true, changes }) => Ok(changes),
+                    Ok(Log { descends: false, .. }) => source.deletions(head, since).await,
+                    Err(error) => Err(error),
+                };
+                let gone = gone.map_err(|_| SourceError::Unread(why.clone()))?;
+                (Bearing::Unread(why), gone)
+            }
             other => return other,
         };
         Ok(Intake {
             head: head.clone(),
-            descends: true,
-            refused: Some(why),
+            bearing,
             files: Vec::new(),
-            present: BTreeSet::new(),
+            present: BTreeMap::new(),
             findings: Vec::new(),
             changes: Vec::new(),
-            deletions: source.deletions(head, known.since.as_ref()).await.unwrap_or_default(),
+            deletions,
             chains: BTreeMap::new(),
             proofs: BTreeMap::new(),
             footing: Footing::Idle,
@@ -128,13 +149,10 @@ impl Librarian {
         let tree = source.tree(head).await?;
         let log = source.log(head, known.since.as_ref()).await?;
         self.learn(&log.changes);
-        let good = log.descends && tree.refused.is_none() && !known.frozen;
+        let good = log.descends && !known.frozen;
         let deletions = if good { Vec::new() } else { source.deletions(head, known.since.as_ref()).await? };
+        let present = present(&tree);
         let mut findings = tree.findings;
-        // Odd entries too (links, executables): what is there and grants nothing is not deleted.
-        let odd = findings.iter().map(|finding| &finding.path);
-        let present =
-            tree.entries.iter().map(|entry| &entry.path).chain(odd).filter_map(|path| stem(path).ok()).collect();
         let mut fitting = Vec::new();
         for entry in &tree.entries {
             if entry.size > LONGEST as u64 {
@@ -224,8 +242,7 @@ impl Librarian {
         };
         Ok(Intake {
             head: head.clone(),
-            descends: log.descends,
-            refused: tree.refused,
+            bearing: if log.descends { Bearing::Follows } else { Bearing::Strays },
             files,
             present,
             findings,

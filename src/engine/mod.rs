@@ -1,5 +1,5 @@
 //! Joins decisions with the world outside: the cycle reads and decides, the executor writes, the daemon goes on and on.
-//! Tasks are spawned nowhere else.
+//! Tasks begin in one place (`spawn`), which tells the end of each.
 
 mod age;
 mod apply;
@@ -10,6 +10,9 @@ mod daemon;
 mod gate;
 mod intake;
 mod parts;
+mod revisions;
+mod spawn;
+mod troubles;
 
 pub use apply::Executor;
 pub use book::Book;
@@ -17,3 +20,4 @@ pub use cycle::Cycle;
 pub use daemon::{Daemon, Order, Pulse};
 pub use intake::Librarian;
 pub use parts::{Happening, Outlook, Parts};
+pub use spawn::{Broke, keep, spawn};

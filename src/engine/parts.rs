@@ -7,7 +7,7 @@ use crate::{
     decide::{Intake, Targets},
     model::{
         Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Provenance, Read, Reading, Source, SourceError,
-        Verb,
+        Standstill, Verb,
     },
 };
 
@@ -26,14 +26,23 @@ pub struct Parts {
 pub enum Happening {
     /// The branch's head, or why there is none.
     Fetched(Result<Commit, SourceError>),
-    /// A revision was read under that policy, or could not be.
-    Taken(Box<(Librarian, Result<Intake, SourceError>, Arc<Policy>)>),
+    /// A revision was read, or could not be.
+    Taken(Box<Taken>),
     /// A look at the cloud came back.
     Read(Vec<Reading>),
     /// A writer tells of a step.
     Told(Event),
     /// A writer is through with these intents: whatever it did not tell of is of unknown fate.
     Through(Vec<u64>),
+}
+
+/// A revision, and who read it.
+pub struct Taken {
+    pub head: Commit,
+    pub librarian: Librarian,
+    pub intake: Result<Intake, SourceError>,
+    /// What it was read under.
+    pub policy: Arc<Policy>,
 }
 
 /// What a turn decided, for whoever shows or does it.
@@ -44,7 +53,7 @@ pub struct Outlook {
     /// The head that the findings are about.
     pub head: Option<Commit>,
     /// Why nothing is granted, if so.
-    pub standstill: Option<String>,
+    pub standstill: Option<Standstill>,
     /// Why the last fetch failed.
     pub source: Option<String>,
 }

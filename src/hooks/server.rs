@@ -92,8 +92,8 @@ impl Hooks {
     }
 
     /// Answers for ever. `hint` hears of pushes: of the first at once, then at most once in [`WINDOW`]; what came in
-    /// between is one hint at its end, and none is lost. It must not block.
-    pub async fn serve(self, hint: impl Fn()) {
+    /// between is one hint at its end, and none is lost. It must not block. May be called again after it broke off.
+    pub async fn serve(self: Arc<Self>, hint: impl Fn()) {
         tokio::select! {
             biased;
             () = pace(&self.heard, || sleep(self.window), hint) => {}

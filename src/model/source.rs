@@ -45,8 +45,6 @@ pub struct Tree {
     pub entries: Vec<Entry>,
     /// Entries that are no regular files (symlinks, submodules), one finding each. The others go on.
     pub findings: Vec<Finding>,
-    /// Names that no honest git makes (`..`, `.git`, duplicates, case twins): nothing of this tree may be used.
-    pub refused: Option<String>,
 }
 
 /// What one commit on the first-parent line changed under the grants folder, against its first parent.
@@ -84,6 +82,10 @@ pub trait Source: Send + Sync {
     fn fetch(&self) -> BoxFuture<'_, Result<Commit, SourceError>>;
 
     /// The grants folder at a commit. An absent folder is an empty one.
+    ///
+    /// # Errors
+    /// [`SourceError::Bad`] for names that no honest git makes (`..`, `.git`, duplicates, case twins): nothing of this tree
+    /// may be used.
     fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>>;
 
     /// The contents of blobs, in the order asked for.
@@ -115,19 +117,36 @@ pub trait Source: Send + Sync {
     fn resolve<'a>(&'a self, rev: &'a str) -> BoxFuture<'a, Result<Commit, SourceError>>;
 }
 
-/// Why Git did not answer. Each is a whole sentence for an operator, without secrets.
+/// Why Git did not answer, by what follows from it. Each is a whole sentence for an operator, without secrets.
+///
+/// When in doubt it is [`SourceError::Unread`]: to try again costs little, and what is final cannot be taken back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
+    /// The commit itself says what must not be (names that no honest git makes, more than a stated limit): final for this
+    /// commit, and nothing of it may be used. What it deletes counts all the same.
+    #[error("{0}")]
+    Bad(String),
+    /// This machine could not read it (no process, memory, descriptor or time, a disk that fails): it says nothing of the
+    /// content, is never taken for an empty answer, and is tried again.
+    #[error("{0}")]
+    Unread(String),
     /// The remote did not answer, or refused: later may be better.
     #[error("{0}")]
     Unreachable(String),
-    /// The remote answered and the branch is not there.
+    /// The remote answered and the branch is not there: an operator must decide.
     #[error("{0}")]
     NoBranch(String),
-    /// What was asked for is not in the local repository.
+    /// What was asked for by name is not in the local repository.
     #[error("{0}")]
     Missing(String),
-    /// The local repository or the answer makes no sense.
+    /// The settings cannot work: an operator must change them.
     #[error("{0}")]
-    Broken(String),
+    Settings(String),
+}
+
+impl SourceError {
+    /// Whether both are of one kind: what is told once is told of a kind, since the sentences may hold what moves.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }

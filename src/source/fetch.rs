@@ -16,10 +16,10 @@ use tokio::{
 use super::{
     Settings,
     caps::{Bounds, Caps},
-    child::{self, Limits, Output},
+    child::{self, Failure, Limits, Output},
     git::Git,
     login::{Token, ssh_command},
-    quarantine::{BROUGHT, Quarantine},
+    quarantine::{BROUGHT, Odd, Quarantine},
     refusals::Refusals,
     settings::{Transport, transport},
     tree,
@@ -130,7 +130,7 @@ impl Remote {
         let brought = self.take(&mut turn, &lock, &commit.0, ours.as_ref(), false, token.as_ref()).await;
         let brought = brought.map_err(|e| turn.refusals.note(commit, e, Instant::now()))?;
         if brought != *commit {
-            return Err(SourceError::Broken(format!("{} was asked for {commit} and sent {brought}", self.url)));
+            return Err(SourceError::Unreachable(format!("{} was asked for {commit} and sent {brought}", self.url)));
         }
         turn.refusals.forget(commit);
         self.point(&format!("{REVIEW}/{commit}"), commit, None).await?;
@@ -140,7 +140,7 @@ impl Remote {
     }
 
     fn unusable(&self, e: &io::Error) -> SourceError {
-        SourceError::Broken(format!("the folder {} cannot be used: {e}", self.git.bare().display()))
+        SourceError::Unread(format!("the folder {} cannot be used: {e}", self.git.bare().display()))
     }
 
     /// Fetches a ref or a commit into a quarantine and, if nothing is wrong with it, its objects into our repository. Moves
@@ -166,9 +166,11 @@ impl Remote {
         let admit = move || {
             // Nobody else's turn until this is done, even if the fetch is dropped meanwhile.
             let _lock = lock;
-            let refused = |why| SourceError::Unreachable(format!("{url} sends what is not taken: {why}{help}"));
-            let commit = quarantine.check(&caps).map_err(refused)?;
-            quarantine.admit().map_err(|e| SourceError::Broken(format!("what was fetched cannot be kept: {e}")))?;
+            let commit = quarantine.check(&caps).map_err(|odd| match odd {
+                Odd::Sent(why) => SourceError::Unreachable(format!("{url} sends what is not taken: {why}{help}")),
+                Odd::Unread(why) => SourceError::Unread(format!("what {url} sent cannot be looked at: {why}")),
+            })?;
+            quarantine.admit().map_err(|e| SourceError::Unread(format!("what was fetched cannot be kept: {e}")))?;
             Ok(commit)
         };
         self.read(move |_| admit()).await
@@ -219,10 +221,7 @@ impl Remote {
         arguments.extend(["--", &self.url, &refspec]);
         let command = self.dress(self.git.command_in(self.git.quarantine(), &arguments), token);
         let help = Bounds::help(first, self.git.bare());
-        let output = child::run(command, &caps.child).await.map_err(|failure| {
-            let help = if failure.is_breach() { help.as_str() } else { "" };
-            SourceError::Unreachable(clean(&format!("{} cannot be fetched: {failure}{help}", self.url), token))
-        })?;
+        let output = child::run(command, &caps.child).await.map_err(|failure| self.failed(&failure, &help, token))?;
         if output.status.success() {
             return Ok(());
         }
@@ -245,16 +244,19 @@ impl Remote {
     async fn point(&self, name: &str, to: &Commit, from: Option<&Commit>) -> Result<(), SourceError> {
         let from = from.map_or(NOTHING, |from| &from.0);
         let command = self.git.command(&["update-ref", name, &to.0, from]);
-        let broken = |what: String| SourceError::Broken(format!("{name} cannot be moved to {to}: {what}"));
-        let output = child::run(command, &self.limits.ask).await.map_err(|e| broken(e.to_string()))?;
-        if output.status.success() { Ok(()) } else { Err(broken(last_words(&output.stderr, None))) }
+        let unread = |what: String| SourceError::Unread(format!("{name} cannot be moved to {to}: {what}"));
+        let output = child::run(command, &self.limits.ask).await.map_err(|e| unread(e.to_string()))?;
+        if output.status.success() { Ok(()) } else { Err(unread(last_words(&output.stderr, None))) }
     }
 
     /// Joins packs when there are many: each fetch brings one. Every object stays. If it fails nothing is lost, and the
     /// next fetch tries again.
     async fn tidy(&self, turn: &mut Turn) {
-        if self.git.packs() <= self.limits.packs {
-            return;
+        match self.git.packs() {
+            Ok(packs) if packs <= self.limits.packs => return,
+            // What cannot be listed is swept before the next fetch, which says what is wrong.
+            Err(_) => return turn.dirty = true,
+            Ok(_) => {}
         }
         let command = self.git.command(&["repack", "--quiet", "-d", "--geometric=2"]);
         turn.dirty = !child::run(command, &self.limits.tidy).await.is_ok_and(|output| output.status.success());
@@ -280,10 +282,13 @@ impl Remote {
     }
 
     async fn run(&self, command: Command, limits: &Limits, token: Option<&Token>) -> Result<Output, SourceError> {
-        child::run(command, limits).await.map_err(|failure| {
-            let url = &self.url;
-            SourceError::Unreachable(clean(&format!("{url} cannot be fetched: {failure}"), token))
-        })
+        child::run(command, limits).await.map_err(|failure| self.failed(&failure, "", token))
+    }
+
+    /// A child that took too much was led to it by the remote. That it did not start is our own trouble.
+    fn failed(&self, failure: &Failure, help: &str, token: Option<&Token>) -> SourceError {
+        let why = |help| clean(&format!("{} cannot be fetched: {failure}{help}", self.url), token);
+        if failure.is_breach() { SourceError::Unreachable(why(help)) } else { SourceError::Unread(why("")) }
     }
 
     fn failure(&self, what: &str, output: &Output, token: Option<&Token>) -> SourceError {
@@ -304,7 +309,7 @@ impl Remote {
         let bare = self.git.bare().to_owned();
         tokio::task::spawn_blocking(move || read(&bare))
             .await
-            .unwrap_or_else(|e| Err(SourceError::Broken(format!("reading the local repository was cut off: {e}"))))
+            .unwrap_or_else(|e| Err(SourceError::Unread(format!("reading the local repository was cut off: {e}"))))
     }
 
     pub(super) fn token(&self) -> Result<Option<Token>, SourceError> {
@@ -315,7 +320,7 @@ impl Remote {
     /// Keeps the fetches of other processes out of the bare repository, until the file is closed.
     async fn lock(&self) -> Result<File, SourceError> {
         let path = self.git.home().join("lock");
-        let failed = |e: io::Error| SourceError::Broken(format!("{} cannot be locked: {e}", path.display()));
+        let failed = |e: io::Error| SourceError::Unread(format!("{} cannot be locked: {e}", path.display()));
         let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
         let mut waited = Duration::ZERO;
         loop {

@@ -109,11 +109,13 @@ impl Git {
         layout(&self.bare, "ref: refs/grantd/fetched\n")
     }
 
-    /// How many packs there are; none if that cannot be told.
-    pub fn packs(&self) -> usize {
-        let is_pack = |name: &std::ffi::OsStr| name.as_encoded_bytes().ends_with(b".pack");
-        let listed = std::fs::read_dir(self.bare.join("objects/pack"));
-        listed.map_or(0, |files| files.flatten().filter(|file| is_pack(&file.file_name())).count())
+    /// How many packs there are.
+    pub fn packs(&self) -> io::Result<usize> {
+        let mut count = 0;
+        for file in std::fs::read_dir(self.bare.join("objects/pack"))? {
+            count += usize::from(file?.file_name().as_encoded_bytes().ends_with(b".pack"));
+        }
+        Ok(count)
     }
 
     /// Removes what a killed git leaves: half-written objects, which would fill the disk, and locks, which would keep

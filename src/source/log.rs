@@ -3,7 +3,7 @@ use std::{iter::Peekable, slice::Split, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    child::{self, Limits},
+    child::{self, Failure, Limits},
     git::Git,
     words::last_words,
 };
@@ -44,12 +44,12 @@ const GONE: [&str; 2] = ["--diff-merges=separate", "--diff-filter=DT*"];
 pub async fn log(git: &Git, head: &Commit, since: Option<&Commit>, folder: &str) -> Result<Log, SourceError> {
     let range = since.map_or_else(|| head.to_string(), |since| format!("{since}..{head}"));
     let printed = print(git, &LINE, head, &range, folder).await?;
-    let broken = |what: &str| unreadable(head, what);
-    let (mut changes, end) = parse(&printed, head, folder).map_err(broken)?;
+    let unread = |what: &str| unread(head, what);
+    let (mut changes, end) = parse(&printed, head, folder).map_err(unread)?;
     if end.as_ref() != since.map(|since| &since.0) {
         return match since {
             Some(_) => Ok(Log::default()),
-            None => Err(broken("it does not end at a first commit")),
+            None => Err(unread("it does not end at a first commit")),
         };
     }
     changes.reverse();
@@ -68,7 +68,7 @@ pub async fn deletions(
     let printed = print(git, &GONE, head, &range, folder).await?;
     let mut tokens = Tokens::of(&printed);
     let mut gone = Vec::new();
-    while let Some(entry) = Block::next(&mut tokens, folder).map_err(|what| unreadable(head, what))? {
+    while let Some(entry) = Block::next(&mut tokens, folder).map_err(|what| unread(head, what))? {
         if entry.gone {
             gone.push(entry.change);
         }
@@ -76,14 +76,33 @@ pub async fn deletions(
     Ok(gone)
 }
 
-async fn print(git: &Git, how: &[&str], head: &Commit, range: &str, folder: &str) -> Result<Vec<u8>, SourceError> {
-    let arguments = [&PRINT[..], how, &[range, "--", folder]].concat();
-    let output = child::run(git.command(&arguments), &LIMITS).await.map_err(|e| unreadable(head, &e.to_string()))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(unreadable(head, &last_words(&output.stderr, None))) }
+/// Whether a commit lies on the first-parent line of `head`, as git itself walks it.
+pub async fn is_on_line(git: &Git, head: &Commit, commit: &Commit) -> Result<bool, SourceError> {
+    let printed = ask(git, &["rev-list", "--first-parent", &head.0, "--"], head).await?;
+    Ok(printed.split(|b| *b == b'\n').any(|id| id == commit.0.as_bytes()))
 }
 
-fn unreadable(head: &Commit, what: &str) -> SourceError {
-    SourceError::Broken(format!("the history up to {head} cannot be read: {what}"))
+async fn print(git: &Git, how: &[&str], head: &Commit, range: &str, folder: &str) -> Result<Vec<u8>, SourceError> {
+    ask(git, &[&PRINT[..], how, &[range, "--", folder]].concat(), head).await
+}
+
+/// Only a history that is longer than what is read of one is the commit's own fault. That git did not start, ran out of
+/// time or memory, or ended otherwise than well, says nothing of it.
+async fn ask(git: &Git, arguments: &[&str], head: &Commit) -> Result<Vec<u8>, SourceError> {
+    let output = child::run(git.command(arguments), &LIMITS).await.map_err(|failure| match failure {
+        Failure::Output(_) => SourceError::Bad(format!("the history up to {head} is too long: {failure}")),
+        _ => unread(head, &failure.to_string()),
+    })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = last_words(&output.stderr, None);
+    let said = if said.is_empty() { format!("git ended with {} and said nothing", output.status) } else { said };
+    Err(unread(head, &said))
+}
+
+fn unread(head: &Commit, what: &str) -> SourceError {
+    SourceError::Unread(format!("the history up to {head} cannot be read: {what}"))
 }
 
 /// The changes, newest first, and the first parent of the oldest commit. Fails if the commits are no chain that begins

@@ -84,12 +84,12 @@ impl GitSource {
     /// Writes nothing and reads no credential: both happen at each fetch.
     ///
     /// # Errors
-    /// [`SourceError::Broken`] for settings that cannot work; it says what to write instead.
+    /// [`SourceError::Settings`] for settings that cannot work; it says what to write instead.
     pub fn new(settings: &Settings, state: &Path, credentials: Option<&Path>) -> Result<Self, SourceError> {
-        settings.check().map_err(SourceError::Broken)?;
+        settings.check().map_err(SourceError::Settings)?;
         let state = std::path::absolute(state)
-            .map_err(|e| SourceError::Broken(format!("the state folder {} cannot be used: {e}", state.display())))?;
-        let remote = fetch::Remote::new(settings, git::Git::new(&state), credentials).map_err(SourceError::Broken)?;
+            .map_err(|e| SourceError::Settings(format!("the state folder {} cannot be used: {e}", state.display())))?;
+        let remote = fetch::Remote::new(settings, git::Git::new(&state), credentials).map_err(SourceError::Settings)?;
         Ok(Self {
             remote,
             branch: settings.branch.clone(),
@@ -140,7 +140,7 @@ impl GitSource {
         let (commit, head, folder) = (commit.clone(), review.head.clone(), self.folder.clone());
         let (keys, reach) = (self.keys.clone(), self.reach.clone());
         let compare = move |bare: &Path| {
-            let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
+            let signers = signers(keys.as_ref()).map_err(SourceError::Unread)?;
             trust::reviewed(bare, &commit, &head, &folder, &signers, now, &mut learnt(&reach))
         };
         match self.remote.read(compare).await {
@@ -210,7 +210,13 @@ impl Source for GitSource {
             if let Some(since) = since
                 && !self.has(since).await?
             {
-                // The bare repository is complete: what it does not hold is no ancestor of the head.
+                // The bare repository is complete: what it does not hold is no ancestor of the head. But an object that cannot
+                // be reached just now looks the same, and to take that for another history would freeze granting: git walks
+                // the line itself.
+                if log::is_on_line(self.remote.git(), head, since).await? {
+                    let why = format!("the commit {since} is on the line of {head} and cannot be found");
+                    return Err(SourceError::Unread(why));
+                }
                 return Ok(Log::default());
             }
             log::log(self.remote.git(), head, since, &self.folder).await
@@ -245,7 +251,7 @@ impl Source for GitSource {
             let (asked, folder, keys) = (commits.to_vec(), self.folder.clone(), self.keys.clone());
             let reach = self.reach.clone();
             let facts = move |bare: &Path| {
-                let signers = signers(keys.as_ref()).map_err(SourceError::Broken)?;
+                let signers = signers(keys.as_ref()).map_err(SourceError::Unread)?;
                 trust::facts(bare, &asked, &folder, &signers, now, &mut learnt(&reach))
             };
             let mut proofs = self.remote.read(facts).await?;

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use git2::{ObjectType, Odb, Repository};
+use git2::{ErrorClass, ObjectType, Odb, Repository};
 
 use super::{
     caps::Caps,
@@ -22,6 +22,26 @@ const ALTERNATES: &str = "info/alternates";
 pub struct Quarantine {
     folder: PathBuf,
     ours: PathBuf,
+}
+
+/// Why what came is not taken, as the end of a sentence.
+#[derive(Debug)]
+pub enum Odd {
+    /// It is what must not come.
+    Sent(String),
+    /// This machine cannot look at it.
+    Unread(String),
+}
+
+impl Odd {
+    /// libgit2 failing: by what it sent only where the system is not named.
+    fn of(what: &str, e: &git2::Error) -> Self {
+        let why = format!("{what} cannot be read: {}", e.message());
+        match e.class() {
+            ErrorClass::NoMemory | ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::Thread => Self::Unread(why),
+            _ => Self::Sent(why),
+        }
+    }
 }
 
 impl Quarantine {
@@ -51,22 +71,25 @@ impl Quarantine {
         self.folder.join("objects")
     }
 
-    /// Looks at what came, without reading a content, and answers the commit. The error ends a sentence: it says what is
-    /// wrong with it.
-    pub fn check(&self, caps: &Caps) -> Result<Commit, String> {
-        let odd = |e: git2::Error| format!("it cannot be read: {}", e.message());
-        if self.folder.join("shallow").exists() {
-            return Err("its history is cut off (shallow)".into());
+    /// Looks at what came, without reading a content, and answers the commit.
+    pub fn check(&self, caps: &Caps) -> Result<Commit, Odd> {
+        let odd = |e: git2::Error| Odd::of("it", &e);
+        let io = |what: &str, e: io::Error| Odd::Unread(format!("{what}: {e}"));
+        if self.folder.join("shallow").try_exists().map_err(|e| io("its folder", e))? {
+            return Err(Odd::Sent("its history is cut off (shallow)".into()));
         }
-        let bytes: u64 = self.packs()?.iter().map(|(_, bytes)| bytes).sum();
+        let packs = self.packs().map_err(|e| io("its packs cannot be listed", e))?;
+        let bytes: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
         if bytes > caps.pack {
-            return Err(format!("its pack has {bytes} bytes, and {} may come at once", caps.pack));
+            return Err(Odd::Sent(format!("its pack has {bytes} bytes, and {} may come at once", caps.pack)));
         }
         // Git is done here: from now on this folder shows the new objects alone, without ours.
-        fs::remove_file(self.objects().join(ALTERNATES)).map_err(|e| format!("it cannot be looked at: {e}"))?;
+        fs::remove_file(self.objects().join(ALTERNATES)).map_err(|e| io("its packs", e))?;
         let new = Odb::new().map_err(odd)?;
         let folder = self.objects();
-        let folder = folder.to_str().ok_or("the path of the state folder is not UTF-8: rename it")?;
+        let folder = folder.to_str();
+        let folder =
+            folder.ok_or_else(|| Odd::Unread("the path of the state folder is not UTF-8: rename it".into()))?;
         new.add_disk_alternate(folder).map_err(odd)?;
         check_objects(&new, caps)?;
         let id = Repository::open_bare(&self.folder).and_then(|repo| repo.refname_to_id(BROUGHT)).map_err(odd)?;
@@ -75,22 +98,18 @@ impl Quarantine {
         let header = new.read_header(id).or_else(|_| ours.odb()?.read_header(id));
         match header {
             Ok((_, ObjectType::Commit)) => Ok(Commit(id.to_string().into())),
-            Ok(_) => Err(format!("{id} is no commit")),
+            Ok(_) => Err(Odd::Sent(format!("{id} is no commit"))),
             Err(e) => Err(odd(e)),
         }
     }
 
     /// The files of the packs with their sizes. Git leaves nothing but packs when it checks what it takes.
-    fn packs(&self) -> Result<Vec<(PathBuf, u64)>, String> {
-        let list = || -> io::Result<Vec<(PathBuf, u64)>> {
-            let mut found = Vec::new();
-            for file in fs::read_dir(self.objects().join("pack"))? {
-                let file = file?;
-                found.push((file.path(), file.metadata()?.len()));
-            }
-            Ok(found)
-        };
-        let mut found = list().map_err(|e| format!("its packs cannot be listed: {e}"))?;
+    fn packs(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+        let mut found = Vec::new();
+        for file in fs::read_dir(self.objects().join("pack"))? {
+            let file = file?;
+            found.push((file.path(), file.metadata()?.len()));
+        }
         found.retain(|(path, _)| matches!(ending(path), "pack" | "rev" | "idx"));
         Ok(found)
     }
@@ -98,7 +117,7 @@ impl Quarantine {
     /// Moves what came into our repository. Call [`Quarantine::check`] before. A pack counts from when its index is there,
     /// so that comes last.
     pub fn admit(self) -> io::Result<()> {
-        let mut files = self.packs().map_err(io::Error::other)?;
+        let mut files = self.packs()?;
         let place = self.ours.join("objects/pack");
         files.sort_by_key(|(path, _)| ending(path) == "idx");
         for (path, _) in &files {
@@ -112,8 +131,8 @@ impl Quarantine {
     }
 }
 
-fn check_objects(new: &Odb<'_>, caps: &Caps) -> Result<(), String> {
-    let odd = |e: git2::Error| format!("its objects cannot be read: {}", e.message());
+fn check_objects(new: &Odb<'_>, caps: &Caps) -> Result<(), Odd> {
+    let odd = |e: git2::Error| Odd::of("its objects", &e);
     let (mut count, mut ids) = (0, Vec::new());
     let listed = new.foreach(|id| {
         count += 1;
@@ -123,14 +142,14 @@ fn check_objects(new: &Odb<'_>, caps: &Caps) -> Result<(), String> {
         count <= caps.objects
     });
     if count > caps.objects {
-        return Err(format!("it has more than {} objects, which is what may come at once", caps.objects));
+        return Err(Odd::Sent(format!("it has more than {} objects, which is what may come at once", caps.objects)));
     }
     listed.map_err(odd)?;
     let Some(most) = caps.object else { return Ok(()) };
     for id in ids {
         let (size, _) = new.read_header(id).map_err(odd)?;
         if size as u64 > most {
-            return Err(format!("the object {id} has {size} bytes when unpacked, and {most} are the most"));
+            return Err(Odd::Sent(format!("the object {id} has {size} bytes when unpacked, and {most} are the most")));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, path::Path};
 
-use git2::{ErrorCode, ObjectType, Odb, Repository};
+use git2::{ErrorClass, ErrorCode, ObjectType, Odb, Repository};
 
 use crate::model::{Commit, Entry, Finding, Odd, Oid, SourceError, Tree, names_grant};
 
@@ -22,12 +22,13 @@ pub(super) const MAX_TREE: usize = 8 * 1024 * 1024;
 pub(super) fn open(bare: &Path) -> Result<Repository, SourceError> {
     Repository::open_bare(bare).map_err(|e| match e.code() {
         ErrorCode::NotFound => SourceError::Missing(format!("nothing has been fetched into {} yet", bare.display())),
-        _ => broken(&format!("the repository {}", bare.display()), &e),
+        _ => unread(&format!("the repository {}", bare.display()), &e),
     })
 }
 
-pub(super) fn broken(what: &str, e: &git2::Error) -> SourceError {
-    SourceError::Broken(format!("{what} cannot be read: {}", e.message()))
+/// What libgit2 says of what is not content: the disk, the memory, the descriptors, an object that is damaged here.
+pub(super) fn unread(what: &str, e: &git2::Error) -> SourceError {
+    SourceError::Unread(format!("{what} cannot be read: {}", e.message()))
 }
 
 pub(super) fn object_id(text: &str) -> Result<git2::Oid, SourceError> {
@@ -46,7 +47,7 @@ pub fn fetched(bare: &Path) -> Result<Option<Commit>, SourceError> {
     match open(bare)?.refname_to_id(FETCHED) {
         Ok(id) => Ok(Some(as_commit(id))),
         Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
-        Err(e) => Err(broken(FETCHED, &e)),
+        Err(e) => Err(unread(FETCHED, &e)),
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) fn no_commit(commit: &Commit) -> SourceError {
 pub fn has_commit(bare: &Path, commit: &Commit) -> Result<bool, SourceError> {
     let Ok(id) = object_id(&commit.0) else { return Ok(false) };
     let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
     match header(&odb, id) {
         Ok((_, kind)) => Ok(kind == ObjectType::Commit),
         Err(SourceError::Missing(_)) => Ok(false),
@@ -79,40 +80,46 @@ pub fn resolve(bare: &Path, rev: &str, branch: &str) -> Result<Commit, SourceErr
             "`{shown}` names no commit of what was fetched: write a commit id, `{branch}` or `HEAD`"
         ))
     };
+    // Only what is surely not there is missing: what cannot be read may be there.
+    let not_there =
+        |e: &git2::Error| matches!(e.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec | ErrorCode::Peel);
+    let failed = |e: &git2::Error| if not_there(e) { missing() } else { unread(&format!("`{shown}`"), e) };
     if let Ok(id) = object_id(rev) {
-        return repo.find_commit(id).map(|found| as_commit(found.id())).map_err(|_| missing());
+        return repo.find_commit(id).map(|found| as_commit(found.id())).map_err(|e| failed(&e));
     }
-    if rev.is_empty() {
-        return Err(missing()); // libgit2 would take it for its own HEAD.
+    if rev.is_empty() || rev.contains('\0') {
+        return Err(missing()); // libgit2 would take nothing for its own HEAD, and has no name with a NUL.
     }
     let named = if rev == "HEAD" || rev == branch {
         repo.find_reference(FETCHED)
     } else {
         repo.resolve_reference_from_short_name(rev)
     };
-    if let Ok(found) = named.and_then(|found| found.peel_to_commit()) {
-        return Ok(as_commit(found.id()));
+    match named.and_then(|found| found.peel_to_commit()) {
+        Ok(found) => return Ok(as_commit(found.id())),
+        Err(e) if not_there(&e) => {}
+        Err(e) => return Err(failed(&e)),
     }
     if rev.len() < 4 || !rev.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing());
     }
     repo.find_commit_by_prefix(rev).map(|found| as_commit(found.id())).map_err(|e| match e.code() {
         ErrorCode::Ambiguous => SourceError::Missing(format!("`{shown}` begins several ids: write more digits")),
-        _ => missing(),
+        _ => failed(&e),
     })
 }
 
 /// The contents of blobs, in the order asked for. The caller has looked at their sizes before.
 pub fn blobs(bare: &Path, blobs: &[Oid]) -> Result<Vec<Vec<u8>>, SourceError> {
     let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
     let read = |blob: &Oid| {
         let id = object_id(&blob.0)?;
         let (size, kind) = header(&odb, id)?;
         if kind != ObjectType::Blob || size > MAX_BLOB {
-            return Err(SourceError::Broken(format!("{id} is no file of at most {MAX_BLOB} bytes")));
+            return Err(SourceError::Bad(format!("{id} is no file of at most {MAX_BLOB} bytes")));
         }
-        odb.read(id).map(|object| object.data().to_vec()).map_err(|e| broken(&format!("the file {id}"), &e))
+        odb.read(id).map(|object| object.data().to_vec()).map_err(|e| unread(&format!("the file {id}"), &e))
     };
     blobs.iter().map(read).collect()
 }
@@ -124,26 +131,26 @@ pub(super) fn header(odb: &Odb<'_>, id: git2::Oid) -> Result<(u64, ObjectType), 
         Err(e) if e.code() == ErrorCode::NotFound => {
             Err(SourceError::Missing(format!("the object {id} is not in the local repository")))
         }
-        Err(e) => Err(broken(&format!("the object {id}"), &e)),
+        Err(e) => Err(unread(&format!("the object {id}"), &e)),
     }
 }
 
 /// The grants folder at a commit.
 pub fn tree(bare: &Path, commit: &Commit, folder: &str) -> Result<Tree, SourceError> {
     let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
     let found = repo.find_commit(object_id(&commit.0)?).map_err(|e| match e.code() {
         ErrorCode::NotFound => no_commit(commit),
-        _ => broken(&format!("the commit {commit}"), &e),
+        _ => unread(&format!("the commit {commit}"), &e),
     })?;
     let mut walk = Walk { repo: &repo, odb: &odb, entries: Vec::new(), findings: Vec::new(), seen: 0 };
     match walk.folder(found.tree_id(), folder) {
         Ok(()) => {
             walk.entries.sort_by(|a, b| a.path.cmp(&b.path));
             walk.findings.sort();
-            Ok(Tree { entries: walk.entries, findings: walk.findings, refused: None })
+            Ok(Tree { entries: walk.entries, findings: walk.findings })
         }
-        Err(Stop::Refused(why)) => Ok(Tree { refused: Some(why), ..Tree::default() }),
+        Err(Stop::Refused(why)) => Err(SourceError::Bad(format!("the tree of {} is refused: {why}", commit.short()))),
         Err(Stop::Failed(e)) => Err(e),
     }
 }
@@ -215,10 +222,13 @@ impl<'a> Walk<'a> {
         if size > MAX_TREE as u64 {
             return Err(Stop::Refused(format!("the folder `{path}` is larger than {MAX_TREE} bytes")));
         }
-        // No honest git writes what libgit2 does not read: a mode of seven digits, a name without its end.
-        self.repo
-            .find_tree(id)
-            .map_err(|e| Stop::Refused(format!("the folder `{path}` cannot be read: {}", e.message())))
+        // Its bytes first, whole and with their hash checked: what fails here is the machine's fault. What fails then is the
+        // content's: no honest git writes what libgit2 does not read, a mode of seven digits, a name without its end.
+        self.odb.read(id).map_err(|e| unread(&format!("the folder `{path}`"), &e))?;
+        self.repo.find_tree(id).map_err(|e| match e.class() {
+            ErrorClass::NoMemory | ErrorClass::Os => Stop::Failed(unread(&format!("the folder `{path}`"), &e)),
+            _ => Stop::Refused(format!("the folder `{path}` cannot be read: {}", e.message())),
+        })
     }
 
     fn read(&mut self, id: git2::Oid, path: &str, root: &str, depth: usize) -> Result<(), Stop> {

@@ -77,6 +77,19 @@ fn no_file_is_too_long() {
     assert!(long.is_empty(), "over 400 lines: {long:?}");
 }
 
+/// A task that panics and is not missed leaves what it was to bring awaited for ever.
+#[test]
+fn tasks_begin_in_one_place() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let begins = |path: &&PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        ["tokio::spawn", "task::spawn(", "spawn_local", "JoinSet"].iter().any(|how| text.contains(how))
+    };
+    let found: Vec<_> = files.iter().filter(|path| !path.to_string_lossy().contains("tests")).filter(begins).collect();
+    assert_eq!(found, [&root().join("src/engine/spawn.rs")]);
+}
+
 #[test]
 fn schemas_are_fresh() {
     for kind in ["grant", "config", "world"] {

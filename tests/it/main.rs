@@ -11,6 +11,7 @@
 mod aws;
 mod binary;
 mod crash;
+mod faults;
 mod house;
 #[cfg(feature = "aws")]
 mod kit;

@@ -9,8 +9,8 @@ use std::{
 use grantd::{
     command::setup,
     decide::{
-        Filed, Footing, Ground, Intake, Past, Targets, admit, chains, close, desire, digest, fold, ledger, parse, plan,
-        stem,
+        Bearing, Filed, Footing, Ground, Intake, Past, Targets, admit, chains, close, desire, digest, fold, here,
+        ledger, parse, plan,
     },
     model::{
         Binding, Change, Commit, Fate, GrantId, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen, Sight, Span,
@@ -175,12 +175,12 @@ impl House {
             files.reverse();
         }
         let head = Commit(format!("{:040}", self.commits).into());
+        let paths: Vec<grantd::model::Text> = self.files.keys().map(|path| path.as_str().into()).collect();
         Intake {
             head,
-            descends: true,
-            refused: None,
+            bearing: Bearing::Follows,
             files,
-            present: self.files.keys().filter_map(|path| stem(path).ok()).collect(),
+            present: here(paths.iter()),
             findings: Vec::new(),
             changes: self.changes.clone(),
             deletions: Vec::new(),

@@ -55,7 +55,7 @@ impl Post {
         set(&mut hooks);
         let (address, keys, hints) = (hooks.address().unwrap(), hooks.keys(), Arc::new(AtomicUsize::new(0)));
         let heard = hints.clone();
-        runtime.spawn(hooks.serve(move || {
+        runtime.spawn(std::sync::Arc::new(hooks).serve(move || {
             heard.fetch_add(1, Ordering::SeqCst);
         }));
         Self { address, hints, keys, folder, _runtime: runtime }

@@ -197,7 +197,7 @@ fn what_was_refused_is_asked_for_less_and_less() {
     refusals.forget(&commit(1));
     assert_eq!(refusals.pass(&commit(1), now), Ok(()));
     // What is wrong with our own disk is no reason to wait.
-    refusals.note(&commit(1), SourceError::Broken("disk".into()), now);
+    refusals.note(&commit(1), SourceError::Unread("disk".into()), now);
     assert_eq!(refusals.pass(&commit(1), now), Ok(()));
     (0..1000).for_each(|number| drop(refusals.note(&commit(number), refuse(), now)));
     assert_eq!((0..1000).filter(|number| refusals.pass(&commit(*number), now).is_err()).count(), 64);

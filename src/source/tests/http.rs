@@ -156,7 +156,7 @@ async fn a_plain_file_server_is_refused_because_nothing_from_it_is_checked() {
     let mut trusting = daemon.source.remote.git().command(&arguments);
     let output = trusting.output().await.unwrap();
     if output.status.success() {
-        assert!(daemon.tree(&bad).await.refused.is_some(), "the second line of defence");
+        daemon.refused(&bad).await; // The second line of defence.
     } // Else this git has learned to check.
 }
 
@@ -249,7 +249,7 @@ async fn a_tree_that_no_honest_git_makes_is_refused_on_every_way() {
                 }
                 Fate::Refused(why) => {
                     assert_eq!(fetched, Ok(bad.clone()));
-                    let refused = daemon.tree(&bad).await.refused.unwrap();
+                    let refused = daemon.refused(&bad).await;
                     assert!(refused.contains(why), "{refused}");
                 }
                 Fate::Finding(odd) => {

@@ -23,7 +23,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{GitSource, Settings};
-use crate::model::{Commit, Source, Span, Tree};
+use crate::model::{Commit, Source, SourceError, Span, Tree};
 
 /// A repository that people push to.
 struct Repo {
@@ -175,6 +175,14 @@ impl Daemon {
 
     async fn tree(&self, commit: &Commit) -> Tree {
         self.source.tree(commit).await.unwrap()
+    }
+
+    /// Why the tree may not be used, by its content.
+    async fn refused(&self, commit: &Commit) -> String {
+        match self.source.tree(commit).await {
+            Err(SourceError::Bad(why)) => why,
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use crate::{
 };
 
 fn paths(tree: &Tree) -> Vec<&str> {
-    assert_eq!(tree.refused, None);
     tree.entries.iter().map(|entry| &*entry.path).collect()
 }
 
@@ -116,17 +115,15 @@ async fn names_that_no_honest_git_makes_refuse_the_revision() {
     ] {
         let grants = daemon.folder(&repo, &[vec![good], bad.clone()].concat());
         for grants in [grants.clone(), daemon.folder(&repo, &[("40000", b"deep", &grants)])] {
-            let tree = daemon.tree(&daemon.commit(&repo, &grants)).await;
-            let refused = tree.refused.clone().unwrap_or_else(|| panic!("{bad:?} passed: {tree:?}"));
+            let refused = daemon.refused(&daemon.commit(&repo, &grants)).await;
             assert!(refused.contains(why) && !refused.chars().any(char::is_control), "{refused}");
-            assert_eq!(tree, Tree { refused: tree.refused.clone(), ..Tree::default() });
         }
     }
     // The folder itself has a twin.
     for twin in [&b"grants"[..], b"GRANTS"] {
         let root = daemon.folder(&repo, &[("40000", twin, &sub), ("40000", b"grants", &sub)]);
         let made = Commit(repo.git_in(&daemon.bare(), &["commit-tree", "-m", "x", &root], b"").into());
-        assert!(daemon.tree(&made).await.refused.is_some());
+        daemon.refused(&made).await;
     }
     // The same way to make a tree, and nothing wrong with it.
     let grants = daemon.folder(&repo, &[good, folder(b"git"), file(b"..a.txt")]);
@@ -144,7 +141,7 @@ async fn depth_and_number_are_limited() {
         assert_eq!(read.entries.len(), 1, "{depth}");
         tree = daemon.folder(&repo, &[("40000", b"d", &tree)]);
     }
-    let refused = daemon.tree(&daemon.commit(&repo, &tree)).await.refused.unwrap();
+    let refused = daemon.refused(&daemon.commit(&repo, &tree)).await;
     assert!(refused.contains("8 folders deep"), "{refused}");
 
     // The same hundred folders in a hundred folders in a hundred folders: four objects, a million files.
@@ -162,7 +159,7 @@ async fn depth_and_number_are_limited() {
     let ten_thousand = hundred(&leaf("yaml"));
     assert_eq!(daemon.tree(&daemon.commit(&repo, &ten_thousand)).await.entries.len(), 10_000);
     for bomb in [hundred(&ten_thousand), hundred(&hundred(&leaf("txt")))] {
-        let refused = daemon.tree(&daemon.commit(&repo, &bomb)).await.refused.unwrap();
+        let refused = daemon.refused(&daemon.commit(&repo, &bomb)).await;
         assert!(refused.contains(&format!("more than {MAX_ENTRIES} files")), "{refused}");
     }
 }
@@ -178,11 +175,11 @@ async fn sizes_come_first_and_large_blobs_are_not_read() {
     assert_eq!(sizes, [2, MAX_BLOB + 1, MAX_BLOB]);
     let blobs: Vec<Oid> = tree.entries.iter().map(|entry| entry.blob.clone()).collect();
     assert_eq!(daemon.source.blobs(&[blobs[2].clone(), blobs[0].clone()]).await.unwrap()[1], b"a\n");
-    assert!(matches!(daemon.source.blobs(&blobs).await, Err(SourceError::Broken(_))));
+    assert!(matches!(daemon.source.blobs(&blobs).await, Err(SourceError::Bad(_))));
     let missing = Oid("0123456789012345678901234567890123456789".into());
     assert!(matches!(daemon.source.blobs(&[missing]).await, Err(SourceError::Missing(_))));
     let commit = Oid(head.0.clone());
-    assert!(matches!(daemon.source.blobs(&[commit]).await, Err(SourceError::Broken(_))));
+    assert!(matches!(daemon.source.blobs(&[commit]).await, Err(SourceError::Bad(_))));
 }
 
 #[tokio::test]
@@ -203,6 +200,63 @@ async fn a_folder_that_cannot_be_read_is_refused_and_no_trouble_of_ours() {
     // Git takes such a mode for 100644, fsck and all; libgit2 does not read the folder.
     let grants = daemon.folder(&repo, &[("1100644", b"a.yaml", &blob)]);
     let commit = daemon.commit(&repo, &grants);
-    let refused = daemon.tree(&commit).await.refused;
-    assert!(refused.as_ref().is_some_and(|why| why.contains("cannot be read")), "{refused:?}");
+    let refused = daemon.refused(&commit).await;
+    assert!(refused.contains("cannot be read"), "{refused}");
+}
+
+/// The disk rots, descriptors run out: whatever is here can be out of reach, and nothing of that is a commit's own fault.
+#[tokio::test]
+async fn what_is_damaged_or_out_of_reach_here_says_nothing_of_the_commit() {
+    let (repo, first) = Repo::with_grant();
+    let head = repo.commit(&[("grants/b.yaml", "b\n")]);
+    let daemon = Daemon::of(&repo).await;
+    let entries = daemon.tree(&head).await.entries;
+    let blobs: Vec<Oid> = entries.iter().map(|entry| entry.blob.clone()).collect();
+    let (packs, away) = (daemon.bare().join("objects/pack"), daemon.bare().join("away"));
+    let whole: Vec<_> = std::fs::read_dir(&packs).unwrap().map(|file| file.unwrap().path()).collect();
+    let pack = whole.iter().find(|path| path.extension().is_some_and(|ending| ending == "pack")).unwrap();
+    let bytes = std::fs::read(pack).unwrap();
+    let sorry = |what: &str, error: SourceError| {
+        assert!(matches!(error, SourceError::Unread(_) | SourceError::Missing(_)), "{what}: {error:?}");
+    };
+    for damage in ["away", "rotten", "empty"] {
+        match damage {
+            "away" => std::fs::rename(&packs, &away).unwrap(),
+            "rotten" => {
+                std::fs::remove_file(pack).unwrap();
+                let rotten = bytes.iter().enumerate().map(|(at, byte)| if at > 12 { !byte } else { *byte });
+                std::fs::write(pack, rotten.collect::<Vec<_>>()).unwrap();
+            }
+            _ => {
+                std::fs::remove_file(pack).unwrap();
+                std::fs::write(pack, b"").unwrap();
+            }
+        }
+        sorry("tree", daemon.source.tree(&head).await.unwrap_err());
+        sorry("blobs", daemon.source.blobs(&blobs).await.unwrap_err());
+        sorry("log", daemon.source.log(&head, Some(&first)).await.unwrap_err());
+        sorry("deletions", daemon.source.deletions(&head, Some(&first)).await.unwrap_err());
+        sorry("resolve", daemon.source.resolve("HEAD").await.unwrap_err());
+        if damage == "away" {
+            std::fs::rename(&away, &packs).unwrap();
+        } else {
+            std::fs::write(pack, &bytes).unwrap();
+        }
+        assert_eq!(daemon.tree(&head).await.entries.len(), 2, "after {damage}");
+        assert!(daemon.source.log(&head, Some(&first)).await.unwrap().descends, "after {damage}");
+    }
+}
+
+/// What cannot be found looks like another history, which would freeze granting.
+#[tokio::test]
+async fn an_accepted_head_that_is_out_of_reach_is_no_other_history() {
+    let (repo, first) = Repo::with_grant();
+    let head = repo.commit(&[("grants/b.yaml", "b\n")]);
+    let daemon = Daemon::of(&repo).await;
+    let git = daemon.source.remote.git();
+    assert!(crate::source::log::is_on_line(git, &head, &first).await.unwrap());
+    let absent = Commit("0123456789012345678901234567890123456789".into());
+    assert!(!crate::source::log::is_on_line(git, &head, &absent).await.unwrap());
+    assert!(!daemon.source.log(&head, Some(&absent)).await.unwrap().descends);
+    assert!(matches!(crate::source::log::is_on_line(git, &absent, &first).await, Err(SourceError::Unread(_))));
 }

@@ -4,7 +4,7 @@ use git2::{ObjectType, Odb, Oid, Repository};
 
 use crate::{
     model::{SourceError, Text, names_grant},
-    source::tree::{FOLDER, FORMAT, MAX_DEPTH, MAX_ENTRIES, MAX_TREE, broken, header},
+    source::tree::{FOLDER, FORMAT, MAX_DEPTH, MAX_ENTRIES, MAX_TREE, header, unread},
 };
 
 /// The entries of a folder by name. Honest folders have one of a name.
@@ -72,7 +72,7 @@ impl Walk<'_> {
         if kind != ObjectType::Tree || size > MAX_TREE as u64 {
             return Ok(None);
         }
-        let tree = self.repo.find_tree(id).map_err(|e| broken(&format!("the folder {id}"), &e))?;
+        let tree = self.repo.find_tree(id).map_err(|e| unread(&format!("the folder {id}"), &e))?;
         let mut entries = Entries::new();
         for entry in &tree {
             entries.entry(entry.name_bytes().to_vec()).or_default().push((entry.filemode_raw(), entry.id()));

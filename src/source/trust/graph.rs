@@ -5,7 +5,7 @@ use git2::{ObjectType, Odb, OdbObject, Oid};
 use super::object;
 use crate::{
     model::SourceError,
-    source::tree::{as_commit, broken, header, no_commit},
+    source::tree::{as_commit, header, no_commit, unread},
 };
 
 /// The largest commit object, bytes.
@@ -45,9 +45,9 @@ impl<'a> Graph<'a> {
             return Err(no_commit(&as_commit(id)));
         }
         if size > MAX_COMMIT {
-            return Err(SourceError::Broken(format!("the commit {id} is larger than {MAX_COMMIT} bytes")));
+            return Err(SourceError::Bad(format!("the commit {id} is larger than {MAX_COMMIT} bytes")));
         }
-        self.odb.read(id).map_err(|e| broken(&format!("the commit {id}"), &e))
+        self.odb.read(id).map_err(|e| unread(&format!("the commit {id}"), &e))
     }
 
     /// What a commit brought in, at most so many commits: they lie behind its other parents and not behind its first.
@@ -115,5 +115,5 @@ impl<'a> Graph<'a> {
 
 /// The tree and the parents of a commit, from its raw object.
 pub(super) fn links(id: Oid, raw: &[u8]) -> Result<(Oid, Vec<Oid>), SourceError> {
-    object::links(raw).ok_or_else(|| SourceError::Broken(format!("the commit {id} does not begin as commits do")))
+    object::links(raw).ok_or_else(|| SourceError::Bad(format!("the commit {id} does not begin as commits do")))
 }

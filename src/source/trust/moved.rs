@@ -4,7 +4,7 @@ use git2::{ObjectType, Odb, Oid, Repository};
 
 use crate::{
     model::{SourceError, Text, names_grant},
-    source::tree::{FOLDER, FORMAT, MAX_ENTRIES, MAX_TREE, broken, header},
+    source::tree::{FOLDER, FORMAT, MAX_ENTRIES, MAX_TREE, header, unread},
 };
 
 /// The largest file that a grant file can be shown as a rename of: twice what a grant has at most, since half of it must be
@@ -98,7 +98,7 @@ impl Hunt<'_> {
         if kind != ObjectType::Tree || size > MAX_TREE as u64 {
             return Ok(None);
         }
-        let tree = self.repo.find_tree(id).map_err(|e| broken(&format!("the folder {id}"), &e))?;
+        let tree = self.repo.find_tree(id).map_err(|e| unread(&format!("the folder {id}"), &e))?;
         Ok(Some(tree.iter().map(|entry| (entry.name_bytes().to_vec(), (entry.filemode_raw(), entry.id()))).collect()))
     }
 
@@ -108,7 +108,7 @@ impl Hunt<'_> {
         if kind != ObjectType::Blob || size > MAX_SOURCE {
             return Ok(None);
         }
-        let object = self.odb.read(blob).map_err(|e| broken(&format!("the blob {blob}"), &e))?;
+        let object = self.odb.read(blob).map_err(|e| unread(&format!("the blob {blob}"), &e))?;
         Ok(Some(object.data().to_vec()))
     }
 }

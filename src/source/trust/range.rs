@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Commit, Key, Proof, Said, Signature, SourceError, Text},
-    source::tree::{broken, object_id, open},
+    source::tree::{object_id, open, unread},
 };
 
 /// The most commits that one merge may bring in.
@@ -23,7 +23,7 @@ pub const MAX_BROUGHT: usize = 10_000;
 /// other.
 ///
 /// # Errors
-/// [`SourceError::Missing`] and [`SourceError::Broken`] if there is no repository.
+/// [`SourceError::Missing`] and [`SourceError::Unread`] if there is no repository.
 pub fn facts(
     bare: &Path,
     commits: &[Commit],
@@ -33,7 +33,7 @@ pub fn facts(
     reach: &mut Reach,
 ) -> Result<Vec<Proof>, SourceError> {
     let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
     let mut graph = Graph::new(&odb, reach);
     let mut prove = |commit: &Commit| {
         let id = object_id(&commit.0)?;
@@ -98,7 +98,7 @@ pub fn reviewed(
     reach: &mut Reach,
 ) -> Result<(Vec<Text>, BTreeSet<Key>), SourceError> {
     let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| broken("the object database", &e))?;
+    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
     let mut graph = Graph::new(&odb, reach);
     let id = object_id(&commit.0)?;
     let (tree, parents) = graph::links(id, graph.read(id)?.data())?;

@@ -140,7 +140,7 @@ async fn without_a_list_that_can_be_read_nothing_begins_and_ends_go_on() {
         for time in ["09:05", "09:40"] {
             town.at(time).await;
             town.restart().await;
-            let why = town.sim.outlook.standstill.clone().unwrap_or_default();
+            let why = town.sim.outlook.standstill.as_deref().unwrap_or_default().to_owned();
             assert!(why.contains("nobody can be trusted: `signers`"), "{breaks}: {why}");
             assert!(!town.has("jdoe", "Writers") && !town.has("jdoe", "Readers"), "{breaks}: it granted");
             assert!(!town.has("maria", "Auditors"), "{breaks}: a withdrawal waited");

@@ -319,7 +319,7 @@ async fn a_source_reads_its_keys_anew_each_time() {
     assert!(matches!(source.prove(&asked, now()).await.unwrap()[0].signature, Signature::Bad(_)));
     shelf.signers("garbage");
     assert!(source.trust().unwrap_err().contains("signers, line 1: "));
-    assert!(matches!(source.prove(&asked, now()).await, Err(SourceError::Broken(_))));
+    assert!(matches!(source.prove(&asked, now()).await, Err(SourceError::Unread(_))));
     let missing = Commit("0123456789".repeat(4).into());
     shelf.signers(&ann.line(""));
     // What is gone from the repository proves nothing, and keeps no other from it.

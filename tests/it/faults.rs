@@ -1,0 +1,317 @@
+//! What fails on our own side: an error while a revision is read, a task that breaks off. It never means "bad" or "empty", is
+//! tried again, and nothing waits for ever for what will not come.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use grantd::{
+    model::{
+        BoxFuture, Change, Commit, Event, Log, Oid, Proof, Read, Reading, Record, Selector, Source, SourceError, Span,
+        Step, Still, Text, Tree, Write,
+    },
+    source::GitSource,
+    surface::{
+        Cloud,
+        world::{ManualClock, State, World},
+    },
+};
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::sim::Sim;
+
+const WORLD: &str = r#"
+accounts:
+  "123456789012":
+    users: { jdoe: {} }
+    groups: { Auditors: {}, Ops: {} }
+"#;
+
+fn grant(group: &str, rest: &str) -> String {
+    format!(
+        "requester: jdoe@corp.example\npurpose: INC-1\n{rest}\naccess:\n  \
+         - iam-group: {{ account: prod, user: jdoe, group: {group} }}\n"
+    )
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// This machine cannot.
+    Unread,
+    /// The commit is bad.
+    Bad,
+    /// The task panics.
+    Panic,
+}
+
+/// By the name of the call: how the next ones go wrong, and how many.
+type Plan = Arc<Mutex<BTreeMap<&'static str, (Wrong, usize)>>>;
+
+/// The real source, some of whose calls go wrong.
+struct Shaky {
+    source: GitSource,
+    plan: Plan,
+}
+
+impl Shaky {
+    fn go(&self, call: &'static str) -> Result<(), SourceError> {
+        let wrong = match self.plan.lock().unwrap().get_mut(call) {
+            Some((wrong, left)) if *left > 0 => {
+                *left -= 1;
+                *wrong
+            }
+            _ => return Ok(()),
+        };
+        match wrong {
+            Wrong::Unread => Err(SourceError::Unread(format!("{call}: no process could be started"))),
+            Wrong::Bad => Err(SourceError::Bad(format!("{call}: more than there may be"))),
+            Wrong::Panic => panic!("planted in {call}"),
+        }
+    }
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, SourceError>>;
+
+impl Source for Shaky {
+    fn fetch(&self) -> Answer<'_, Commit> {
+        Box::pin(async {
+            self.go("fetch")?;
+            self.source.fetch().await
+        })
+    }
+    fn tree<'a>(&'a self, commit: &'a Commit) -> Answer<'a, Tree> {
+        Box::pin(async {
+            self.go("tree")?;
+            self.source.tree(commit).await
+        })
+    }
+    fn blobs<'a>(&'a self, blobs: &'a [Oid]) -> Answer<'a, Vec<Vec<u8>>> {
+        Box::pin(async {
+            self.go("blobs")?;
+            self.source.blobs(blobs).await
+        })
+    }
+    fn log<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> Answer<'a, Log> {
+        Box::pin(async move {
+            self.go("log")?;
+            self.source.log(head, since).await
+        })
+    }
+    fn deletions<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> Answer<'a, Vec<Change>> {
+        Box::pin(async move {
+            self.go("deletions")?;
+            self.source.deletions(head, since).await
+        })
+    }
+    fn trust(&self) -> Result<Text, String> {
+        self.source.trust()
+    }
+    fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> Answer<'a, Vec<Proof>> {
+        self.source.prove(commits, now)
+    }
+    fn resolve<'a>(&'a self, rev: &'a str) -> Answer<'a, Commit> {
+        self.source.resolve(rev)
+    }
+}
+
+fn begin() -> Timestamp {
+    "2026-11-20T09:00:00Z".parse().unwrap()
+}
+
+fn after(minutes: i64) -> Timestamp {
+    Span::minutes(minutes).after(begin())
+}
+
+/// A daemon that has accepted one grant of eight hours, `auditor`.
+async fn town() -> (Sim, Plan, World) {
+    let clock = Arc::new(ManualClock::new(begin()));
+    let world = World::new(State::from_yaml(WORLD).unwrap(), clock.clone());
+    let accounts = [("prod".into(), account())].into();
+    let policy = grantd::model::Policy { accounts: Some(accounts), ..Default::default() };
+    let mut sim = Sim::new(Cloud::World(world.clone()), clock, policy);
+    let plan = Plan::default();
+    let shaken = plan.clone();
+    sim.around = Box::new(move |source| Arc::new(Shaky { source, plan: shaken.clone() }));
+    sim.init(false).await;
+    sim.start();
+    sim.work().await;
+    sim.repo.write("auditor.yaml", &grant("Auditors", "ttl: 8h"));
+    sim.repo.commit(begin(), "auditor");
+    sim.poll().await;
+    assert_eq!(groups(&world), ["Auditors"]);
+    (sim, plan, world)
+}
+
+fn account() -> grantd::model::Account {
+    grantd::model::Account { id: "123456789012".into(), role: None, external_id: None, regions: Vec::new() }
+}
+
+fn groups(world: &World) -> Vec<String> {
+    let state = world.state().unwrap();
+    let user = &state.accounts["123456789012"].users["jdoe"];
+    user.groups.iter().map(ToString::to_string).collect()
+}
+
+fn kinds(sim: &Sim) -> Vec<&'static str> {
+    let kind = |record: &Record| match record {
+        Record::Freeze { .. } => Some("freeze"),
+        Record::Suspend { .. } => Some("suspend"),
+        Record::Withdraw { .. } => Some("withdraw"),
+        Record::Accept { .. } => Some("accept"),
+        Record::Thaw { .. } => Some("thaw"),
+        _ => None,
+    };
+    sim.lines().iter().filter_map(|line| kind(&line.record)).collect()
+}
+
+/// Reading a head with a withdrawal and a new grant in it fails: on each call, each way, once and more often. The access goes,
+/// and nothing is ever frozen for it.
+#[tokio::test]
+async fn a_head_that_could_not_be_read_is_read_again_and_its_withdrawal_comes() {
+    for wrong in [Wrong::Unread, Wrong::Panic] {
+        for calls in [&["tree"][..], &["blobs"], &["log"], &["fetch"], &["tree", "log"], &["log", "deletions", "fetch"]]
+        {
+            let (mut sim, plan, world) = town().await;
+            sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+            std::fs::remove_file(sim.repo.path.join("grants/auditor.yaml")).unwrap();
+            sim.repo.commit(after(1), "out with the auditor");
+            sim.clock.set(after(1));
+            plan.lock().unwrap().extend(calls.iter().map(|call| (*call, (wrong, 3))));
+            sim.poll().await;
+            assert!(sim.outlook.source.is_some(), "{wrong:?} {calls:?}: nobody is told");
+            if !calls.contains(&"fetch") {
+                let still = sim.outlook.standstill.as_ref().map(|why| why.kind);
+                assert_eq!(still, Some(Still::Unread), "{wrong:?} {calls:?}");
+            }
+            assert!(!groups(&world).contains(&"Ops".into()), "{wrong:?} {calls:?}: granted while nothing is known");
+            // No poll and no news: the retries alone.
+            sim.advance(after(12)).await;
+            assert_eq!(groups(&world), ["Ops"], "{wrong:?} {calls:?}: {:?}", kinds(&sim));
+            assert_eq!((sim.outlook.source.clone(), sim.outlook.standstill.clone()), (None, None));
+            let told = kinds(&sim);
+            assert!(!told.contains(&"freeze") && told.contains(&"withdraw"), "{wrong:?} {calls:?}: {told:?}");
+        }
+    }
+}
+
+/// If the line is readable and the files are not, what the line takes away goes at once.
+#[tokio::test]
+async fn a_deletion_in_a_head_that_cannot_be_read_counts_at_once() {
+    let (mut sim, plan, world) = town().await;
+    std::fs::remove_file(sim.repo.path.join("grants/auditor.yaml")).unwrap();
+    sim.repo.commit(after(1), "out with the auditor");
+    sim.clock.set(after(1));
+    plan.lock().unwrap().insert("tree", (Wrong::Unread, usize::MAX));
+    sim.poll().await;
+    assert_eq!(groups(&world), [""; 0]);
+    assert_eq!(kinds(&sim), ["accept", "suspend"]);
+    assert_eq!(sim.outlook.standstill.as_ref().map(|why| why.kind), Some(Still::Unread));
+    plan.lock().unwrap().clear();
+    sim.advance(after(10)).await;
+    assert_eq!(kinds(&sim), ["accept", "suspend", "withdraw"]);
+}
+
+/// A head is bad, and what it deletes cannot be told just now: that is not "nothing".
+#[tokio::test]
+async fn the_deletions_of_a_refused_head_are_never_empty_because_they_could_not_be_read() {
+    for wrong in [Wrong::Unread, Wrong::Panic] {
+        let (mut sim, plan, world) = town().await;
+        std::fs::remove_file(sim.repo.path.join("grants/auditor.yaml")).unwrap();
+        sim.repo.commit(after(1), "out with the auditor");
+        sim.clock.set(after(1));
+        plan.lock().unwrap().extend([("tree", (Wrong::Bad, usize::MAX)), ("deletions", (wrong, 2))]);
+        sim.poll().await;
+        assert_eq!(groups(&world), ["Auditors"]);
+        assert_eq!(sim.outlook.standstill.as_ref().map(|why| why.kind), Some(Still::Unread), "{wrong:?}");
+        sim.advance(after(2)).await;
+        assert_eq!(groups(&world), [""; 0], "{wrong:?}");
+        assert_eq!(kinds(&sim), ["accept", "suspend", "freeze"], "{wrong:?}");
+        // Bad is final for this commit: nobody asks again.
+        assert_eq!(sim.outlook.standstill.as_ref().map(|why| why.kind), Some(Still::Frozen), "{wrong:?}");
+        assert_eq!(sim.outlook.source, None, "{wrong:?}");
+    }
+}
+
+/// Ends go on while a head is unread, and so does what is asked of a head that is no longer there.
+#[tokio::test]
+async fn ends_come_while_nothing_can_be_read_and_another_head_is_read_at_once() {
+    let (mut sim, plan, world) = town().await;
+    sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+    sim.repo.commit(after(1), "ops");
+    plan.lock().unwrap().extend(["tree", "log", "deletions"].map(|call| (call, (Wrong::Unread, usize::MAX))));
+    sim.poll().await;
+    sim.advance(after(8 * 60 + 1)).await;
+    assert_eq!(groups(&world), [""; 0]);
+    plan.lock().unwrap().clear();
+    sim.repo.write("other.yaml", &grant("Auditors", "ttl: 1h"));
+    sim.repo.commit(after(8 * 60 + 1), "other");
+    sim.poll().await;
+    assert_eq!(groups(&world), ["Auditors", "Ops"]);
+}
+
+/// An adapter whose look or call panics, so many times.
+struct Breaking<T> {
+    inner: T,
+    left: Mutex<usize>,
+}
+
+impl<T> Breaking<T> {
+    fn new(inner: T, times: usize) -> Arc<Self> {
+        Arc::new(Self { inner, left: Mutex::new(times) })
+    }
+
+    fn go(&self) {
+        let mut left = self.left.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            drop(left);
+            panic!("planted in an adapter");
+        }
+    }
+}
+
+impl Read for Breaking<Arc<dyn Read>> {
+    fn read<'a>(
+        &'a self,
+        selectors: &'a [Selector],
+        bindings: &'a [grantd::model::Binding],
+    ) -> BoxFuture<'a, Vec<Reading>> {
+        Box::pin(async move {
+            self.go();
+            self.inner.read(selectors, bindings).await
+        })
+    }
+}
+
+impl Write for Breaking<Arc<dyn Write>> {
+    fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.go();
+            self.inner.write(steps, events).await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_look_or_a_call_that_breaks_off_is_made_again() {
+    let (mut sim, _, world) = town().await;
+    let daemon = sim.daemon.as_mut().unwrap();
+    for reader in daemon.cycle.parts.readers.values_mut() {
+        *reader = Breaking::new(reader.clone(), 2);
+    }
+    let writers = sim.cloud.writers().into_iter();
+    let writers = writers.map(|(name, writer)| (name, Breaking::new(writer, 2) as Arc<dyn Write>));
+    daemon.executor = grantd::engine::Executor::new(writers.collect());
+    sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+    std::fs::remove_file(sim.repo.path.join("grants/auditor.yaml")).unwrap();
+    sim.repo.commit(after(1), "out with the auditor");
+    sim.clock.set(after(1));
+    sim.sweep().await;
+    sim.poll().await;
+    assert!(!sim.daemon.as_ref().unwrap().busy(), "something is awaited that will not come");
+    sim.advance(after(10)).await;
+    assert_eq!(groups(&world), ["Ops"]);
+}
