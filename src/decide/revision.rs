@@ -1,24 +1,19 @@
 //! One accepted revision, file by file: what goes, what begins, what is edited, and what is withheld because nobody, or not
 //! everybody that it takes, stands behind it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{
-    Ask, AskId, Change, Finding, Grant, GrantId, Held, Ledger, Level, Limits, Policy, Record, Span, State, Terms, Text,
-    Vouched,
-};
+use crate::model::{Change, Finding, GrantId, Held, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
 
 use super::{
     admit::{Admission, places, waits},
     demand::{demand, longest, longest_of},
     guard::{effective, holding},
     intake::{Filed, Footing, Intake},
-    judge, moment, stem,
+    judge::{ending, judge, same_request},
+    moment, stem,
     vouch::vouch,
 };
 
@@ -134,19 +129,34 @@ impl<'a> Revision<'a> {
             }
         }
         for (id, files) in by_id {
-            let recorded = self.ledger.grants.get(&id).map(|terms| &terms.path);
-            let kept =
-                if files.len() == 1 { files.first() } else { files.iter().find(|filed| Some(&filed.path) == recorded) };
-            for filed in &files {
-                if kept.is_none_or(|kept| kept.path != filed.path) {
-                    let others = files.iter().filter(|other| other.path != filed.path).map(|other| &*other.path);
+            let paths = self.paths(&id, &files);
+            let owner = self.owner(&id, &paths);
+            for filed in files {
+                if owner.as_ref() == Some(&filed.path) {
+                    self.file(&id, filed);
+                } else {
+                    let others = paths.iter().filter(|other| **other != filed.path).map(|other| &**other);
                     let message = format!("the id `{id}` is also that of {}", others.collect::<Vec<_>>().join(", "));
                     self.tell(filed, Level::Error, message, "give this file a name of its own");
                 }
             }
-            if let Some(filed) = kept {
-                self.file(&id, filed);
-            }
+        }
+    }
+
+    /// Where something lies under an id, whatever it says.
+    fn paths(&self, id: &GrantId, files: &[&Filed]) -> BTreeSet<Text> {
+        let present = self.intake.present.get(id).cloned().unwrap_or_default();
+        files.iter().map(|filed| filed.path.clone()).chain(present).collect()
+    }
+
+    /// The file that an id belongs to: the only one there is, or the one that was accepted. A broken file is there all the
+    /// same: else whoever breaks it could take its grant over with a second one.
+    fn owner(&self, id: &GrantId, paths: &BTreeSet<Text>) -> Option<Text> {
+        let recorded = self.ledger.grants.get(id).map(|terms| &terms.path);
+        let mut all = paths.iter();
+        match (all.next(), all.next()) {
+            (only, None) => only.cloned(),
+            _ => recorded.filter(|recorded| paths.contains(*recorded)).cloned(),
         }
     }
 
@@ -262,6 +272,9 @@ impl<'a> Revision<'a> {
         let longest =
             longest(asks.iter().map(AsRef::as_ref), &filed.path, self.policy).min(longest_of(terms, self.policy));
         let until = ending(grant, terms.start, &self.policy.limits, longest).min(terms.ceiling);
+        // Who says nothing of the end does not move it later: the configuration may have become a longer one since.
+        let silent = grant.ttl == terms.ttl && grant.until == terms.stated;
+        let until = if silent { until.min(terms.until) } else { until };
         if until > terms.until && self.guarded {
             let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
             return self.admission.held.push(Held { grant: id.clone(), reason, until: None });
@@ -377,18 +390,4 @@ impl<'a> Revision<'a> {
         let path = filed.path.clone();
         self.admission.findings.push(Finding { path, spot: None, level, message, help: help.to_owned() });
     }
-}
-
-/// `min(stated until, start + ttl, start + longest)`; with neither `ttl` nor `until`, `default_ttl` counts.
-fn ending(grant: &Grant, start: Timestamp, limits: &Limits, longest: Span) -> Timestamp {
-    let ttl = grant.ttl.or_else(|| grant.until.is_none().then_some(limits.default_ttl));
-    let ends = [grant.until, ttl.map(|ttl| ttl.after(start))];
-    ends.into_iter().flatten().fold(longest.after(start), Timestamp::min)
-}
-
-/// What is left of the accepted entries if this is the same request; `None` if whoever, whatever, wherever or `from` differs.
-fn same_request(terms: &Terms, grant: &Grant) -> Option<Vec<Arc<Ask>>> {
-    let known: BTreeSet<&AskId> = terms.asks.keys().collect();
-    let same = grant.requester == terms.requester && grant.from == terms.from;
-    (same && grant.access.iter().all(|ask| known.contains(&ask.id()))).then(|| grant.access.clone())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use litemap::LiteMap;
 
-use crate::model::{Ask, AskId, Commit, GrantId, Ledger, Origin, Proved, Record, State, Terms};
+use crate::model::{Ask, AskId, Commit, GrantId, Ledger, Oid, Origin, Proved, Record, State, Terms};
 
 /// Takes in a record of a grant's own life.
 pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
@@ -108,10 +108,16 @@ pub fn trust(ledger: &mut Ledger, record: &Record) {
             ledger.proofs.insert(proof.commit.clone(), proved);
         }
         Record::Withhold { grant, what } => {
+            // What was held for its age is held no more when the file says something else.
+            let same = |held: &Oid| what.chain.paths.is_empty() || what.chain.paths.values().any(|blob| blob == held);
+            if ledger.held.get(grant).is_some_and(|(held, _)| !same(held)) {
+                ledger.held.remove(grant);
+            }
             ledger.withheld.insert(grant.clone(), what.clone());
         }
         Record::Clear { grant } => {
             ledger.withheld.remove(grant);
+            ledger.held.remove(grant);
         }
         _ => {}
     }

@@ -12,7 +12,7 @@ impl Revision<'_> {
         if self.intake.footing == Footing::Assumed {
             return;
         }
-        let known = self.ledger.withheld.keys();
+        let known = self.ledger.withheld.keys().chain(self.ledger.held.keys());
         let ids: BTreeSet<&GrantId> = known.chain(self.intake.chains.keys()).chain(self.stopped.keys()).collect();
         let named = matches!(self.intake.footing, Footing::Named(_));
         let mut records = Vec::new();
@@ -22,8 +22,11 @@ impl Revision<'_> {
             if over && !self.policy.trust.proves() && self.intake.present.contains_key(id) {
                 continue;
             }
-            let chain =
-                self.intake.chains.get(id).filter(|_| !self.settled.contains(id) && self.intake.present.contains_key(id));
+            let chain = self
+                .intake
+                .chains
+                .get(id)
+                .filter(|_| !self.settled.contains(id) && self.intake.present.contains_key(id));
             let chain = chain.filter(|chain| !chain.links.is_empty() && !self.ended_so(id, chain));
             // Without proofs there is no judgement: what may not begin stays so.
             let kept = self.ledger.withheld.get(id).filter(|before| before.whole && !named);
@@ -42,11 +45,15 @@ impl Revision<'_> {
                 whole,
             });
             let before = self.ledger.withheld.get(id);
+            // Held for its age, and gone: nobody waits for it any more.
+            let aged = self.ledger.held.contains_key(id) && !self.intake.present.contains_key(id);
             match now {
                 Some(what) if self.settles(id) || before.is_none_or(|before| news(before, &what)) => {
                     records.push(Record::Withhold { grant: id.clone(), what });
                 }
-                None if before.is_some() && !self.settles(id) => records.push(Record::Clear { grant: id.clone() }),
+                None if (before.is_some() || aged) && !self.settles(id) => {
+                    records.push(Record::Clear { grant: id.clone() });
+                }
                 _ => {}
             }
         }

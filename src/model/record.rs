@@ -104,7 +104,7 @@ pub enum Record {
     /// Changes of a grant's file that may not take effect, durably: all of them, oldest first, since the content that was
     /// verified last. It stays so until each of them passes, or the file is gone or back at that content.
     Withhold { grant: GrantId, what: Withheld },
-    /// Nothing of the grant's file is withheld any more.
+    /// Nothing of the grant's file is withheld any more, nor held for its age.
     Clear { grant: GrantId },
     /// A grant's file was deleted in a head that cannot be accepted: the access goes at `effective`, and comes back only
     /// when an accepted head has the old content.
