@@ -8,8 +8,8 @@ use crate::{
         digest,
         render::{Shown, count, plan_json, plan_text},
     },
-    engine::Daemon,
-    model::Record,
+    engine::{Book, Cycle, Daemon},
+    model::{GrantId, Record},
 };
 
 use super::{plan, print, print_json, setup, setup::Setup};
@@ -20,19 +20,31 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
         let mut book = setup.book(now)?;
-        let release = match &args.digest {
-            Some(reviewed) => Some(review(&setup, reviewed).await?),
-            None => None,
+        let start = vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }];
+        let (mut cycle, release) = match &args.digest {
+            Some(reviewed) => {
+                let (mut cycle, _) = plan::reader(&setup)?;
+                let release = review(&mut cycle, book, reviewed).await?;
+                cycle.book.write(now, start);
+                (cycle, release)
+            }
+            None => {
+                book.write(now, start);
+                let mut cycle = setup.cycle(book)?;
+                cycle.fetch();
+                cycle.sweep();
+                (cycle, Vec::new())
+            }
         };
-        book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
-        let mut cycle = setup.cycle(book)?;
-        cycle.fetch();
-        cycle.sweep();
         let first = cycle.settle().await;
+        let by_now = digest(&first.plan);
         if let Some(reviewed) = &args.digest
-            && digest(&first.plan) != *reviewed
+            && by_now != *reviewed
         {
-            bail!("something changed while this began: look at `grantd plan` again; nothing was done");
+            let why = first.standstill.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+            bail!(
+                "the plan became another one while this began: its digest is {by_now} now{why}. No call was made; what was decided before that is in the journal (`grantd history`): look at `grantd plan` again"
+            );
         }
         let shown = Shown {
             at: cycle.now(),
@@ -47,10 +59,10 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
             Format::Text => print(&plan_text(&shown)),
             Format::Json => print_json(&plan_json(&shown))?,
         }
-        if let (Some(reviewed), Some(held)) = (&args.digest, release)
-            && !cycle.release(held, reviewed)
+        if let Some(reviewed) = &args.digest
+            && !cycle.release(release, reviewed)
         {
-            bail!("the journal cannot be written: the held withdrawals were not released");
+            bail!("the journal cannot be written: the held withdrawals were not released, and no call was made");
         }
         let mut daemon = Daemon { executor: setup.executor(), pulse: setup.pulse(), cycle };
         let (last, failed) = daemon.once().await;
@@ -65,9 +77,9 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
     })
 }
 
-/// Plans without effect and compares. Answers the grants whose held withdrawal the reviewer let go on.
-async fn review(setup: &Setup, reviewed: &str) -> Result<Vec<crate::model::GrantId>> {
-    let (mut cycle, _) = plan::reader(setup)?;
+/// Plans on a draft and compares, before anything is written; what is done then rests on the same readings of Git and of the
+/// cloud. Answers the grants whose held withdrawal the reviewer let go on. The book holds the lock.
+pub async fn review(cycle: &mut Cycle, book: Book, reviewed: &str) -> Result<Vec<GrantId>> {
     cycle.fetch();
     cycle.sweep();
     let outlook = cycle.settle().await;
@@ -77,6 +89,7 @@ async fn review(setup: &Setup, reviewed: &str) -> Result<Vec<crate::model::Grant
             "the plan is not the one that was reviewed: its digest is {now} now; look at `grantd plan` again; nothing was done"
         );
     }
+    cycle.rest_on(book);
     let held = outlook.plan.held.into_iter().filter(|held| held.until.is_some());
     Ok(held.map(|held| held.grant).collect())
 }

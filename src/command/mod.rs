@@ -2,7 +2,7 @@
 //! here are the environment and the file system of the user touched.
 
 mod accept;
-mod apply;
+pub mod apply;
 mod audit;
 mod demo;
 mod doctor;

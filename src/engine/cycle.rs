@@ -120,6 +120,12 @@ impl Cycle {
         self.intake = Some(intake);
     }
 
+    /// Goes on with another journal, that says the same: what was decided on a draft is decided anew, from what was read.
+    pub fn rest_on(&mut self, book: Book) {
+        self.book = book;
+        self.fresh.clear();
+    }
+
     /// Looks at everything: all that is wanted or owned, and every selector.
     pub fn sweep(&mut self) {
         let now = self.now();

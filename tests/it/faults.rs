@@ -315,3 +315,86 @@ async fn a_look_or_a_call_that_breaks_off_is_made_again() {
     sim.advance(after(10)).await;
     assert_eq!(groups(&world), ["Ops"]);
 }
+
+/// The branch moves on at every fetch, as if somebody merged in just that moment.
+struct Moving {
+    source: GitSource,
+    repo: std::path::PathBuf,
+    fetches: Arc<Mutex<usize>>,
+}
+
+impl Source for Moving {
+    fn fetch(&self) -> Answer<'_, Commit> {
+        let mut count = self.fetches.lock().unwrap();
+        *count += 1;
+        if *count > 1 {
+            let repo = crate::sim::Repo { path: self.repo.clone() };
+            repo.write(&format!("late-{count}.yaml"), &grant("Ops", "ttl: 1h"));
+            repo.commit(after(1), "late");
+        }
+        drop(count);
+        self.source.fetch()
+    }
+    fn tree<'a>(&'a self, commit: &'a Commit) -> Answer<'a, Tree> {
+        self.source.tree(commit)
+    }
+    fn blobs<'a>(&'a self, blobs: &'a [Oid]) -> Answer<'a, Vec<Vec<u8>>> {
+        self.source.blobs(blobs)
+    }
+    fn log<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> Answer<'a, Log> {
+        self.source.log(head, since)
+    }
+    fn deletions<'a>(&'a self, head: &'a Commit, since: Option<&'a Commit>) -> Answer<'a, Vec<Change>> {
+        self.source.deletions(head, since)
+    }
+    fn trust(&self) -> Result<Text, String> {
+        self.source.trust()
+    }
+    fn prove<'a>(&'a self, commits: &'a [Commit], now: Timestamp) -> Answer<'a, Vec<Proof>> {
+        self.source.prove(commits, now)
+    }
+    fn resolve<'a>(&'a self, rev: &'a str) -> Answer<'a, Commit> {
+        self.source.resolve(rev)
+    }
+}
+
+/// `apply --digest`: what was reviewed, and nothing else, is journaled and done; what differs leaves no line behind.
+#[tokio::test]
+async fn what_is_applied_by_digest_is_what_was_reviewed() {
+    use grantd::{command::apply::review, decide::digest, engine::Book, journal::FileJournal};
+    let (mut sim, ..) = town().await;
+    sim.kill();
+    sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+    sim.repo.commit(after(1), "ops");
+    sim.clock.set(after(1));
+    let fetches = Arc::new(Mutex::new(0));
+    let (repo, count) = (sim.repo.path.clone(), fetches.clone());
+    sim.around = Box::new(move |source| Arc::new(Moving { source, repo: repo.clone(), fetches: count.clone() }));
+    let mut trial = sim.draft();
+    trial.fetch();
+    trial.sweep();
+    let reviewed = digest(&trial.settle().await.plan);
+    let open = || {
+        let (journal, lines) = FileJournal::open(&sim.state(), sim.clock_now()).unwrap();
+        Book::new(Box::new(journal), grantd::decide::ledger(lines))
+    };
+    let before = sim.lines().len();
+
+    // Somebody merged since: nothing may be written.
+    let mut cycle = sim.draft();
+    let error = review(&mut cycle, open(), &reviewed).await.unwrap_err().to_string();
+    assert!(error.contains("nothing was done"), "{error}");
+    assert_eq!(sim.lines().len(), before, "{error}");
+    drop(cycle);
+
+    // The same as was reviewed, and the branch moves on meanwhile: that counts the next time.
+    *fetches.lock().unwrap() = 0;
+    sim.repo.git(after(1), &["reset", "--quiet", "--hard", "HEAD~1"]);
+    let mut cycle = sim.draft();
+    let held = review(&mut cycle, open(), &reviewed).await.unwrap();
+    assert_eq!((held, sim.lines().len()), (Vec::new(), before));
+    let first = cycle.settle().await;
+    assert_eq!((digest(&first.plan), *fetches.lock().unwrap()), (reviewed, 1));
+    let accepted: Vec<_> = sim.lines()[before..].iter().map(|line| format!("{:?}", line.record)).collect();
+    assert_eq!(accepted.iter().filter(|record| record.starts_with("Accept")).count(), 1, "{accepted:#?}");
+}

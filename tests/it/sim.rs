@@ -150,19 +150,29 @@ impl Sim {
     pub fn start(&mut self) {
         let (journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
         let book = Book::new((self.wrap)(Box::new(journal)), ledger(lines));
-        let parts = Parts {
-            targets: Arc::new(setup::targets()),
-            readers: self.cloud.readers(),
-            source: (self.around)(self.source()),
-            clock: self.clock.clone(),
-            policy: Arc::new(self.policy.clone()),
-        };
-        let mut cycle = Cycle::new(parts, book);
+        let mut cycle = Cycle::new(self.parts(), book);
         cycle.fetch();
         cycle.sweep();
         let executor = Executor::new(self.cloud.writers());
         let pulse = Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) };
         self.daemon = Some(Daemon { cycle, executor, pulse });
+    }
+
+    /// A cycle over a copy of the journal, which keeps nothing: as `grantd plan` has it.
+    pub fn draft(&self) -> Cycle {
+        let lines = self.lines();
+        let book = Book::new(Box::new(journal::Draft::after(&lines)), ledger(lines));
+        Cycle::new(self.parts(), book)
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            targets: Arc::new(setup::targets()),
+            readers: self.cloud.readers(),
+            source: (self.around)(self.source()),
+            clock: self.clock.clone(),
+            policy: Arc::new(self.policy.clone()),
+        }
     }
 
     /// The process is gone, with everything that it had in memory. Calls under way are lost with it.
