@@ -78,10 +78,13 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
 
 /// Who did it, as the kernel says: who logged in, whatever he became since; or else who this is.
 fn operator() -> String {
-    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse::<u32>().ok());
     let uid = rustix::process::getuid().as_raw();
-    match login.filter(|login| *login != u32::MAX && *login != uid) {
-        Some(login) => format!("uid {uid}, who logged in as uid {login}"),
-        None => format!("uid {uid}"),
+    let told = std::fs::read_to_string("/proc/self/loginuid").map(|text| text.trim().parse::<u32>());
+    match told {
+        Ok(Ok(login)) if login != u32::MAX && login != uid => format!("uid {uid}, who logged in as uid {login}"),
+        Ok(Ok(_)) => format!("uid {uid}"),
+        // A kernel that keeps no such record.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("uid {uid}"),
+        Ok(Err(_)) | Err(_) => format!("uid {uid}; who logged in cannot be told"),
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeSet,
-    io::IsTerminal,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -18,7 +18,12 @@ use tokio::{
     },
 };
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     cli::{LogFormat, Run},
@@ -121,7 +126,8 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 fn log(format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_from_env("GRANTD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var("GRANTD_LOG");
+    let filter = filter.from_env().context("GRANTD_LOG cannot be read: write a level, such as `debug`")?;
     // Libraries show requests, credentials in them, when they are asked for details: of others only warnings are taken.
     let ours = filter_fn(|about| *about.level() <= Level::WARN || about.target().starts_with("grantd"));
     let base = tracing_subscriber::registry().with(filter).with(ours);
@@ -265,10 +271,14 @@ fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<
     let refs =
         repository.map(|path| if path.join(".git").is_dir() { path.join(".git") } else { path }.join("refs/heads"));
     // Files are replaced, not rewritten: their folders are watched, and the names compared.
-    let files: Vec<(PathBuf, Hint)> =
-        files.into_iter().filter_map(|(path, hint)| Some((path.canonicalize().ok()?, hint))).collect();
+    let found = |path: PathBuf| {
+        let real = path.canonicalize();
+        let tell = |error: &io::Error| tracing::warn!(path = %path.display(), %error, "is not watched");
+        real.inspect_err(tell).ok()
+    };
+    let files: Vec<(PathBuf, Hint)> = files.into_iter().filter_map(|(path, hint)| Some((found(path)?, hint))).collect();
     let folders: BTreeSet<PathBuf> = files.iter().filter_map(|(path, _)| path.parent().map(Path::to_owned)).collect();
-    let refs = refs.and_then(|path| path.canonicalize().ok());
+    let refs = refs.and_then(found);
     let (hints, below) = (hints.clone(), refs.clone());
     let handler = move |event: notify::Result<notify::Event>| {
         // What the kernel could not tell of may be anything.

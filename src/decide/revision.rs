@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Change, Finding, GrantId, Held, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
+use crate::model::{Change, Finding, GrantId, Held, Lacks, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
 
 use super::{
     admit::{Admission, places, waits},
@@ -14,7 +14,7 @@ use super::{
     intake::{Filed, Footing, Intake},
     judge::{ending, judge, same_request},
     moment, stem,
-    vouch::vouch,
+    vouch::{Lack, vouch},
 };
 
 pub struct Revision<'a> {
@@ -28,11 +28,11 @@ pub struct Revision<'a> {
     /// A mass withdrawal waits: no end moves later.
     guarded: bool,
     /// What it takes that files do not pass, and why.
-    pub(super) refused: BTreeMap<GrantId, String>,
+    pub(super) refused: BTreeMap<GrantId, Lack>,
     /// What is accepted as it is now.
     pub(super) settled: BTreeSet<GrantId>,
     /// What was accepted and may not begin any more, and why.
-    pub(super) stopped: BTreeMap<GrantId, String>,
+    pub(super) stopped: BTreeMap<GrantId, Lack>,
 }
 
 impl<'a> Revision<'a> {
@@ -198,18 +198,21 @@ impl<'a> Revision<'a> {
         let asks = filed.grant.access.iter().map(AsRef::as_ref);
         let demand = demand(asks, &filed.grant.requester, &paths.collect(), self.policy);
         let verdict = match &self.intake.footing {
-            Footing::Broken(why) if self.policy.trust.proves() => Err(format!("nobody can be trusted: {why}")),
+            Footing::Broken(why) if self.policy.trust.proves() => {
+                Err(Lack { what: Lacks::Trust, why: format!("nobody can be trusted: {why}") })
+            }
             _ if links.is_empty() && !prior && self.policy.trust.proves() => {
-                Err("no change of its own is known that brought it".to_owned())
+                Err("no change of its own is known that brought it".into())
             }
             _ => vouch(links, &self.intake.proofs, &demand, &self.policy.trust, self.now),
         };
         match verdict {
             Ok(vouched) => Some(vouched),
-            Err(why) => {
+            Err(lack) => {
+                let why = &lack.why;
                 let later = if before.is_some() { "; what was accepted before goes on to its end" } else { "" };
                 self.admission.held.push(Held { grant: id.clone(), reason: format!("{why}{later}"), until: None });
-                self.refused.insert(id.clone(), why);
+                self.refused.insert(id.clone(), lack);
                 None
             }
         }
@@ -310,11 +313,11 @@ impl<'a> Revision<'a> {
             let asks = terms.asks.values().map(AsRef::as_ref);
             let paths = terms.links.iter().map(|link| &*link.path).chain([&*terms.path]).collect();
             let demand = demand(asks, &terms.requester, &paths, self.policy);
-            if let Err(why) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust, self.now) {
-                let reason = format!("{why}; it has not begun, and does not begin so");
+            if let Err(lack) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust, self.now) {
+                let reason = format!("{}; it has not begun, and does not begin so", lack.why);
                 self.admission.held.retain(|held| held.grant != *id || held.until.is_some());
                 self.admission.held.push(Held { grant: id.clone(), reason, until: None });
-                self.stopped.insert(id.clone(), why);
+                self.stopped.insert(id.clone(), lack);
             }
         }
     }

@@ -5,12 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Commit, Link, Proof, Review, Said, Signature, Signer, Text, Trust, Trusted, Vouched};
+use crate::model::{Commit, Lacks, Link, Proof, Review, Said, Signature, Signer, Text, Trust, Trusted, Vouched};
 
 use super::demand::Demand;
 
-/// What changes with every look, and is no news.
-pub const AWAY: &str = "the forge does not answer";
+/// Why a file does not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    pub what: Lacks,
+    /// A sentence.
+    pub why: String,
+}
+
+impl Lack {
+    /// The same, said otherwise.
+    fn said(self, say: impl FnOnce(&str) -> String) -> Self {
+        Self { why: say(&self.why), ..self }
+    }
+}
+
+impl<T: Into<String>> From<T> for Lack {
+    fn from(why: T) -> Self {
+        Self { what: Lacks::Proof, why: why.into() }
+    }
+}
+
 /// The most changes of a file that are judged together.
 pub const MOST: usize = 100;
 
@@ -21,7 +40,7 @@ pub fn vouch(
     demand: &Demand,
     trusted: &Trusted,
     now: Timestamp,
-) -> Result<Vouched, String> {
+) -> Result<Vouched, Lack> {
     // A key may end between two looks.
     let good = |commit| proofs.get(commit).filter(|proof| proof.until.is_none_or(|until| now < until));
 
@@ -29,11 +48,14 @@ pub fn vouch(
     if links.len() > MOST {
         return Err(format!(
             "more than {MOST} changes of the file were not accepted: delete it, and add it again reviewed"
-        ));
+        )
+        .into());
     }
     for link in links {
         let short = link.commit.short();
-        vouched = Case { link, demand, trusted }.judge(good(&link.commit)).map_err(|why| format!("{short} {why}"))?;
+        vouched = Case { link, demand, trusted }
+            .judge(good(&link.commit))
+            .map_err(|lack| lack.said(|why| format!("{short} {why}")))?;
     }
     Ok(vouched)
 }
@@ -45,7 +67,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn judge(&self, proof: Option<&Proof>) -> Result<Vouched, String> {
+    fn judge(&self, proof: Option<&Proof>) -> Result<Vouched, Lack> {
         let Self { link, demand, trusted } = self;
         let Demand { level, approvals, approvers: _, interested: _, rules } = demand;
         if link.parents > 2 {
@@ -58,17 +80,17 @@ impl Case<'_> {
         let proof = proof.ok_or("has not been verified yet")?;
         let key = match &proof.signature {
             Signature::By(key) => key,
-            Signature::Bad(why) => return Err(why.to_string()),
+            Signature::Bad(why) => return Err(why.to_string().into()),
         };
         if let Some(why) = &proof.unsigned {
-            return Err(format!("brought in a commit that does not count: {why}"));
+            return Err(format!("brought in a commit that does not count: {why}").into());
         }
         let by_forge = trusted.merge_keys.contains(key);
         let review = self.review(proof);
         // The forge signs whatever its users click and write in its pages: alone that proves nothing.
         if by_forge || proof.signers.iter().any(|key| trusted.merge_keys.contains(key)) {
-            review.clone().map_err(|why| {
-                format!("is signed with the forge's own key, which counts only with its record: {why}")
+            review.clone().map_err(|lack| {
+                lack.said(|why| format!("is signed with the forge's own key, which counts only with its record: {why}"))
             })?;
         }
         vouched.signer = Some(Signer { key: key.clone(), person: trusted.signer(key).cloned() });
@@ -93,7 +115,7 @@ impl Case<'_> {
             return Ok(vouched);
         }
         let mut approving = BTreeSet::new();
-        let mut lacks = Vec::new();
+        let (mut lacks, mut what) = (Vec::new(), Lacks::Proof);
         match self.by_signature(proof, by_forge, &vouched.askers) {
             Ok(person) => approving.extend([person]),
             Err(why) => lacks.push(why),
@@ -106,7 +128,10 @@ impl Case<'_> {
                     lacks.push(format!("no review of #{} counts: it takes somebody in `people` who may approve, and neither asks, signs nor benefits", review.number));
                 }
             }
-            Err(why) => lacks.push(why),
+            Err(lack) => {
+                what = lack.what;
+                lacks.push(lack.why);
+            }
         }
         if approving.len() < *approvals {
             let so_far = if approving.is_empty() {
@@ -114,7 +139,8 @@ impl Case<'_> {
             } else {
                 approving.iter().map(|name| &**name).collect::<Vec<_>>().join(", ")
             };
-            return Err(format!("is approved by {so_far}, and needs {approvals}: {}", lacks.join("; ")));
+            let why = format!("is approved by {so_far}, and needs {approvals}: {}", lacks.join("; "));
+            return Err(Lack { what, why });
         }
         vouched.approvers = approving;
         Ok(vouched)
@@ -127,13 +153,13 @@ impl Case<'_> {
     }
 
     /// The record of the forge, if it covers this file.
-    fn review<'p>(&self, proof: &'p Proof) -> Result<&'p Review, String> {
+    fn review<'p>(&self, proof: &'p Proof) -> Result<&'p Review, Lack> {
         match &proof.forge {
             Said::Unasked => Err("no forge is configured".into()),
-            Said::Away(_) => Err(AWAY.into()),
-            Said::Missing(why) => Err(why.to_string()),
+            Said::Away(_) => Err(Lack { what: Lacks::Forge, why: "the forge does not answer".into() }),
+            Said::Missing(why) => Err(why.to_string().into()),
             Said::Review(review) if self.among(&review.differs) => {
-                Err(format!("the file is not as it was approved in #{}", review.number))
+                Err(format!("the file is not as it was approved in #{}", review.number).into())
             }
             Said::Review(review) => Ok(review),
         }
@@ -230,6 +256,6 @@ mod tests {
         let demand = Demand { level, approvals: 1, approvers: None, interested, rules };
         let vouch = |now| vouch(&links, &[(commit.clone(), proof.clone())].into(), &demand, &Trusted::default(), now);
         assert!(vouch(at(99)).is_ok());
-        assert!(vouch(at(100)).unwrap_err().contains("has not been verified yet"));
+        assert!(vouch(at(100)).unwrap_err().why.contains("has not been verified yet"));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Chain, GrantId, Record, Withheld};
+use crate::model::{Chain, GrantId, Lacks, Record, Withheld};
 
-use super::{admit::waits, intake::Footing, revision::Revision, vouch::AWAY};
+use super::{admit::waits, intake::Footing, revision::Revision};
 
 impl Revision<'_> {
     /// Notes durably what was not accepted, so that what comes later is judged together with it.
@@ -37,11 +37,13 @@ impl Revision<'_> {
                 Some(chain) if chain.paths.len() > 1 => "several files have its name",
                 _ => "not accepted yet",
             };
-            let reason = self.stopped.get(id).or_else(|| self.refused.get(id)).map_or(other, String::as_str);
-            let reason = kept.map_or(reason, |before| &before.reason);
+            let lack = self.stopped.get(id).or_else(|| self.refused.get(id));
+            let (reason, lacks) = lack.map_or((other, Lacks::Proof), |lack| (&*lack.why, lack.what));
+            let (reason, lacks) = kept.map_or((reason, lacks), |before| (&*before.reason, before.lacks));
             let now = (chain.is_some() || whole).then(|| Withheld {
                 chain: chain.cloned().unwrap_or_else(Chain::default),
                 reason: reason.into(),
+                lacks,
                 whole,
             });
             let before = self.ledger.withheld.get(id);
@@ -96,10 +98,43 @@ impl Revision<'_> {
     }
 }
 
-/// Whether a record of it says anything new. A forge that comes and goes does not.
+/// Whether a record of it says anything new: by kind, since what comes and goes says so in words that move. A forge that is
+/// away is none, whichever way; keys that cannot be read are news once.
 fn news(before: &Withheld, what: &Withheld) -> bool {
-    let away = |withheld: &Withheld| withheld.reason.contains(AWAY);
-    before.chain != what.chain
-        || before.whole != what.whole
-        || before.reason != what.reason && !away(before) && !away(what)
+    let reason = match (before.lacks, what.lacks) {
+        (Lacks::Forge, _) | (_, Lacks::Forge) | (Lacks::Trust, Lacks::Trust) => false,
+        (Lacks::Proof, Lacks::Proof) => before.reason != what.reason,
+        (Lacks::Proof, Lacks::Trust) | (Lacks::Trust, Lacks::Proof) => true,
+    };
+    before.chain != what.chain || before.whole != what.whole || reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_is_no_news_whatever_its_words_say() {
+        let held =
+            |lacks, reason: &str| Withheld { chain: Chain::default(), reason: reason.into(), lacks, whole: false };
+        for (before, what, new) in [
+            (held(Lacks::Proof, "not signed"), held(Lacks::Proof, "not signed"), false),
+            (held(Lacks::Proof, "not signed"), held(Lacks::Proof, "not approved"), true),
+            (held(Lacks::Proof, "not signed"), held(Lacks::Forge, "away since 9:01"), false),
+            (held(Lacks::Forge, "away since 9:01"), held(Lacks::Forge, "away since 9:02"), false),
+            (held(Lacks::Proof, "not signed"), held(Lacks::Trust, "unreadable at 9:01"), true),
+            (held(Lacks::Trust, "unreadable at 9:01"), held(Lacks::Trust, "unreadable at 9:02"), false),
+            // The words that once told it apart may stand in any sentence.
+            (held(Lacks::Proof, "the forge does not answer"), held(Lacks::Proof, "not approved"), true),
+        ] {
+            assert_eq!(news(&before, &what), new, "{before:?} {what:?}");
+        }
+        let whole = Withheld { whole: true, ..held(Lacks::Forge, "away") };
+        assert!(news(&held(Lacks::Forge, "away"), &whole));
+        // The journal keeps the kind, and older lines have none.
+        let line = serde_json::to_string(&held(Lacks::Trust, "x")).unwrap();
+        assert_eq!(serde_json::from_str::<Withheld>(&line).unwrap().lacks, Lacks::Trust);
+        let old = serde_json::to_string(&held(Lacks::Proof, "x")).unwrap();
+        assert!(!old.contains("lacks"), "{old}");
+    }
 }

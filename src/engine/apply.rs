@@ -128,7 +128,17 @@ impl Executor {
         cycle.changed(&binding);
         match &fate {
             Fate::Done | Fate::Gone | Fate::Standing => tracing::info!(%verb, %binding, fate = ?fate, "done"),
-            Fate::Failed(trouble) | Fate::Unknown(trouble) => tracing::warn!(%verb, %binding, %trouble, "not done"),
+            Fate::Failed(trouble) | Fate::Unknown(trouble) => {
+                let ledger = cycle.ledger();
+                let owned = ledger.owned.get(&binding).and_then(|owned| owned.attempt.as_deref());
+                let before = owned.or(ledger.refused.get(&binding).map(AsRef::as_ref));
+                // A debt is tried for ever, and fails each time in the same way.
+                if before.is_some_and(|attempt| attempt.trouble.kind == trouble.kind) {
+                    tracing::debug!(%verb, %binding, %trouble, "not done");
+                } else {
+                    tracing::warn!(%verb, %binding, %trouble, "not done");
+                }
+            }
         }
         let intent = cycle.book.number(intent);
         Some(Record::Fate { intent, verb, binding, cause, until, fate, request, asked, knew, stamp })

@@ -36,18 +36,99 @@ pub fn whole(
     readings
 }
 
-/// Logs the troubles among readings, with how many looks each spoiled and one of their places.
-pub fn tell(readings: &[Reading]) {
-    let mut troubles: BTreeMap<&Trouble, (usize, &str)> = BTreeMap::new();
-    for reading in readings {
-        let (trouble, place) = match reading {
-            Reading::Answer { selector, places: Err(trouble), .. } => (trouble, &*selector.scope),
-            Reading::Sight(Sight { binding, seen: Seen::Blind(trouble), .. }) => (trouble, binding.place()),
-            Reading::Answer { .. } | Reading::Sight(_) => continue,
-        };
-        troubles.entry(trouble).or_insert((0, place)).0 += 1;
+/// The most questions that are remembered: beyond, some are told of again.
+const MOST: usize = 100_000;
+
+/// What the last look could not answer, and why: a look that fails as the one before is no news.
+#[derive(Default)]
+pub struct Blinds {
+    sights: BTreeMap<Binding, TroubleKind>,
+    answers: BTreeMap<Selector, TroubleKind>,
+}
+
+impl Blinds {
+    /// Logs the troubles among readings that are new, with how many looks each spoiled and one of their places; and how many
+    /// can be answered again.
+    pub fn tell(&mut self, readings: &[Reading]) {
+        let mut troubles: BTreeMap<&Trouble, (usize, &str)> = BTreeMap::new();
+        let mut again = 0;
+        for reading in readings {
+            let (place, before, now) = match reading {
+                Reading::Answer { selector, places, .. } => {
+                    let now = places.as_ref().err();
+                    (&*selector.scope, put(&mut self.answers, selector, now), now)
+                }
+                Reading::Sight(Sight { binding, seen, .. }) => {
+                    let now = if let Seen::Blind(trouble) = seen { Some(trouble) } else { None };
+                    (binding.place(), put(&mut self.sights, binding, now), now)
+                }
+            };
+            match (before, now) {
+                (Some(_), None) => again += 1,
+                (before, Some(trouble)) if before != Some(trouble.kind) => {
+                    troubles.entry(trouble).or_insert((0, place)).0 += 1;
+                }
+                _ => {}
+            }
+        }
+        for (trouble, (looks, place)) in troubles {
+            tracing::warn!(%trouble, looks, place, "cannot be read");
+        }
+        if again > 0 {
+            tracing::info!(looks = again, "can be read again");
+        }
+        if self.sights.len() + self.answers.len() > MOST {
+            *self = Self::default();
+        }
     }
-    for (trouble, (looks, place)) in troubles {
-        tracing::warn!(%trouble, looks, place, "cannot be read");
+}
+
+/// Notes what is so now; answers what was so before.
+fn put<K: Ord + Clone>(map: &mut BTreeMap<K, TroubleKind>, key: &K, now: Option<&Trouble>) -> Option<TroubleKind> {
+    match now {
+        Some(trouble) => map.insert(key.clone(), trouble.kind),
+        None => map.remove(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(place: &str) -> Binding {
+        Binding::new("iam-group", place, "Auditors", "jdoe")
+    }
+
+    #[test]
+    fn every_question_has_a_reading_whatever_became_of_the_look() {
+        let (one, two) = (binding("one"), binding("two"));
+        let sight = |binding: &Binding| {
+            Reading::Sight(Sight { binding: binding.clone(), at: Timestamp::UNIX_EPOCH, seen: Seen::Absent })
+        };
+        let readings = whole(Vec::new(), vec![one.clone(), two.clone()], Ok(vec![sight(&one)]), Timestamp::UNIX_EPOCH);
+        let [Reading::Sight(_), Reading::Sight(Sight { binding, seen: Seen::Blind(_), .. })] = &readings[..] else {
+            panic!("{readings:?}")
+        };
+        assert_eq!(*binding, two);
+    }
+
+    #[test]
+    fn a_look_that_fails_as_before_is_no_news() {
+        let mut blinds = Blinds::default();
+        let blind = |kind| {
+            let trouble = Trouble::new(kind, "at another time each time");
+            vec![Reading::Sight(Sight {
+                binding: binding("one"),
+                at: Timestamp::UNIX_EPOCH,
+                seen: Seen::Blind(trouble),
+            })]
+        };
+        for kind in [TroubleKind::Denied, TroubleKind::Denied, TroubleKind::Throttled] {
+            blinds.tell(&blind(kind));
+            assert_eq!(blinds.sights.values().copied().collect::<Vec<_>>(), [kind]);
+        }
+        let seen = Reading::Sight(Sight { binding: binding("one"), at: Timestamp::UNIX_EPOCH, seen: Seen::Absent });
+        blinds.tell(&[seen]);
+        assert!(blinds.sights.is_empty());
     }
 }

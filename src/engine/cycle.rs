@@ -40,6 +40,7 @@ pub struct Cycle {
     /// Looks that are under way.
     reading: BTreeSet<Binding>,
     pub(super) asking: BTreeMap<Selector, Option<Timestamp>>,
+    blinds: blind::Blinds,
     /// Accepted by this process.
     fresh: BTreeSet<GrantId>,
     happenings: UnboundedReceiver<Happening>,
@@ -65,6 +66,7 @@ impl Cycle {
             troubles: Troubles::default(),
             reading: BTreeSet::new(),
             asking: BTreeMap::new(),
+            blinds: blind::Blinds::default(),
             fresh: BTreeSet::new(),
             happenings,
             sender,
@@ -178,6 +180,7 @@ impl Cycle {
             Happening::Taken(taken) => self.taken(*taken),
             Happening::Read(readings) => {
                 self.tasks -= 1;
+                self.blinds.tell(&readings);
                 let now = self.now();
                 for mut reading in readings {
                     match &mut reading {
@@ -307,9 +310,7 @@ impl Cycle {
             let asked = (selectors.clone(), bindings.clone(), self.parts.clock.now());
             self.spawn("a look", async move { reader.read(&selectors, &bindings).await }, move |came| {
                 let (selectors, bindings, at) = asked;
-                let readings = blind::whole(selectors, bindings, came, at);
-                blind::tell(&readings);
-                Happening::Read(readings)
+                Happening::Read(blind::whole(selectors, bindings, came, at))
             });
         }
     }

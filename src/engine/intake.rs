@@ -168,7 +168,11 @@ impl Librarian {
             .map(|entry| entry.blob.clone())
             .collect();
         let unread: Vec<Oid> = unread.into_iter().collect();
-        for (oid, bytes) in unread.iter().zip(source.blobs(&unread).await?) {
+        let contents = source.blobs(&unread).await?;
+        if contents.len() != unread.len() {
+            return Err(SourceError::Unread(format!("{} of {} files were read", contents.len(), unread.len())));
+        }
+        for (oid, bytes) in unread.iter().zip(contents) {
             let parsed = parse(&bytes, targets, policy);
             let page = Page { grant: parsed.grant.map(Arc::new), findings: parsed.findings };
             self.blobs.insert(oid.clone(), Arc::new(page));

@@ -48,8 +48,8 @@ impl Troubles {
     pub fn silent(&mut self, error: SourceError, now: Timestamp) {
         let before = self.fetch.as_ref().filter(|(before, _)| before.is_like(&error));
         match before {
-            None => tracing::warn!(error = %error, "Git cannot be asked: nothing new is granted, ends go on"),
-            Some(_) => tracing::debug!(error = %error, "Git cannot be asked"),
+            None => tracing::warn!(error = %error, "Git cannot be read: nothing new is granted, ends go on"),
+            Some(_) => tracing::debug!(error = %error, "Git cannot be read"),
         }
         let tries = before.and_then(|(_, tries)| *tries);
         let tries = matches!(error, SourceError::Unread(_)).then(|| Tries::after(tries, now));

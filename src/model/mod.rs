@@ -42,7 +42,7 @@ pub use standstill::{Standstill, Still};
 pub use survey::{Answers, Reading, Selector, Sight, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Target, Trouble, TroubleKind, Write};
 pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When};
-pub use vouched::{Chain, Link, Signer, Vouched, Withheld};
+pub use vouched::{Chain, Lacks, Link, Signer, Vouched, Withheld};
 pub use window::{BadTime, Span, Window, instant};
 
 /// A boxed future that borrows: what an object-safe port returns.

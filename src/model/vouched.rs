@@ -24,9 +24,30 @@ pub struct Link {
 pub struct Withheld {
     pub chain: Chain,
     pub reason: Text,
+    #[serde(default, skip_serializing_if = "Lacks::is_proof")]
+    pub lacks: Lacks,
     /// It was accepted and has not begun: nothing of it may begin. Otherwise what was accepted before goes on.
     #[serde(default)]
     pub whole: bool,
+}
+
+/// What a file lacks, by what follows from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lacks {
+    /// It was looked at, and does not pass.
+    #[default]
+    Proof,
+    /// The forge does not answer: it comes and goes, and is no news.
+    Forge,
+    /// The keys cannot be read.
+    Trust,
+}
+
+impl Lacks {
+    fn is_proof(&self) -> bool {
+        *self == Self::Proof
+    }
 }
 
 /// What happened to a grant's file since the content that was verified last.

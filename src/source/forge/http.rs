@@ -1,4 +1,8 @@
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -107,7 +111,7 @@ impl Forge {
 
     /// Begins a question. Reads the token, because tokens are renewed.
     pub fn begin(&self, now: Timestamp) -> Result<Asking<'_>, Failure> {
-        if let Some(until) = self.quiet.lock().ok().and_then(|quiet| *quiet).filter(|until| now < *until) {
+        if let Some(until) = self.quiet().filter(|until| now < *until) {
             return Err(Failure::Away(format!("{} wants to be asked again after {until}", self.host())));
         }
         let token = Token::read(&self.token).map_err(Failure::Away)?;
@@ -119,9 +123,13 @@ impl Forge {
     }
 
     fn hush(&self, until: Timestamp) {
-        if let Ok(mut quiet) = self.quiet.lock() {
-            *quiet = (*quiet).max(Some(until));
-        }
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        *quiet = (*quiet).max(Some(until));
+    }
+
+    /// Until when it wants to be left alone.
+    fn quiet(&self) -> Option<Timestamp> {
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn url(&self, path: &str) -> Result<Uri, Failure> {
@@ -224,7 +232,9 @@ impl Asking<'_> {
         let response = self.forge.http.request(self.request(url)?).await;
         let response = response.map_err(|e| self.away(format!("cannot be reached: {}", causes(&e))))?;
         let status = response.status();
-        let next = next_link(response.headers()).map(str::to_owned);
+        // A page that cannot be named is not the last one: what is said there may take an approval back.
+        let next = next_link(response.headers()).map_err(|_| self.away("names its next page unreadably".into()))?;
+        let next = next.map(str::to_owned);
         if status == StatusCode::OK {
             let body = self.body(response, path).await?;
             let next = next.map(|link| self.forge.next(&link)).transpose()?;
@@ -346,13 +356,17 @@ fn name(path: &str) -> &str {
 }
 
 /// The target of `rel="next"` in the header `Link`.
-fn next_link(headers: &HeaderMap) -> Option<&str> {
-    headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|value| {
-        value.split('<').filter_map(|part| part.split_once('>')).find_map(|(url, parameters)| {
+fn next_link(headers: &HeaderMap) -> Result<Option<&str>, header::ToStrError> {
+    for value in headers.get_all(header::LINK) {
+        let next = value.to_str()?.split('<').filter_map(|part| part.split_once('>')).find_map(|(url, parameters)| {
             let mut parameters = parameters.split([';', ',']).map(str::trim);
             parameters.any(|p| matches!(p, r#"rel="next""# | "rel=next")).then_some(url)
-        })
-    })
+        });
+        if next.is_some() {
+            return Ok(next);
+        }
+    }
+    Ok(None)
 }
 
 /// An error with what is behind it: hyper's own words say little.

@@ -11,6 +11,7 @@ mod damage;
 mod hooks;
 mod http;
 mod life;
+mod limits;
 mod reload;
 mod snapshots;
 mod ssh;
