@@ -31,7 +31,7 @@ use crate::{
     decide::{owed, render::count},
     engine::{Daemon, Order, keep},
     hooks::{Hooks, Keys},
-    model::{Record, Still},
+    model::{Record, Standstill, Still},
     source,
     surface::Cloud,
 };
@@ -84,14 +84,11 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
                 ready = true;
                 tell(&[NotifyState::Ready]);
             }
-            // A sentence may hold the time of day: only another kind is news.
-            let still = outlook.standstill.as_ref().map(|why| why.kind);
-            if standstill != still {
+            if news(&mut standstill, outlook.standstill.as_ref()) {
                 match &outlook.standstill {
                     Some(why) => tracing::warn!(%why, "nothing is granted or extended; ends go on"),
                     None => tracing::info!("grants go on"),
                 }
-                standstill = still;
             }
             let (ledger, held) = (cycle.ledger(), outlook.plan.held.len());
             let owed = owed(ledger, &cycle.parts.policy, cycle.now());
@@ -104,6 +101,12 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     tell(&[NotifyState::Stopping]);
     tracing::info!("grantd stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether it is another kind of standstill than before. Its sentence may hold the time of day, and is none.
+fn news(before: &mut Option<Still>, now: Option<&Standstill>) -> bool {
+    let now = now.map(|why| why.kind);
+    std::mem::replace(before, now) != now
 }
 
 /// The listener for webhooks, if the configuration has one.
@@ -313,4 +316,26 @@ fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<
         Ok(watcher)
     });
     started.inspect_err(|error| tracing::warn!(error = %error, "files are not watched: changes are noticed by poll, sweep and SIGHUP")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_that_moves_is_no_news() {
+        let (mut before, clock) = (None, |text: &str| Some(Standstill::new(Still::Clock, text)));
+        let seen = [
+            (None, false),
+            (clock("it is 09:01"), true),
+            (clock("it is 09:02"), false),
+            (Some(Standstill::new(Still::Unread, "no process")), true),
+            (clock("it is 09:03"), true),
+            (None, true),
+            (None, false),
+        ];
+        for (now, new) in seen {
+            assert_eq!(news(&mut before, now.as_ref()), new, "{now:?}");
+        }
+    }
 }

@@ -280,7 +280,9 @@ impl Cycle {
             // They may be what the next steps wait for.
             outlook.plan.wake = Some(now);
         }
-        for retry in [self.book.retry(), self.troubles.wake()].into_iter().flatten() {
+        // While Git is asked, its answer wakes us.
+        let again = self.troubles.wake().filter(|_| !self.fetching);
+        for retry in [self.book.retry(), again].into_iter().flatten() {
             outlook.plan.wake = earliest(outlook.plan.wake, retry);
         }
         self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));

@@ -104,4 +104,25 @@ mod tests {
         end.recv().await.unwrap();
         assert_eq!(count.load(Ordering::SeqCst), 2);
     }
+
+    /// As the tasks at the edge do it: what they hold lies behind a lock, and outlives them.
+    #[tokio::test]
+    async fn what_breaks_off_goes_on_with_what_it_held() {
+        let (orders, heard) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let held = Arc::new(tokio::sync::Mutex::new(heard));
+        keep("hearing", move || {
+            let (held, tell) = (held.clone(), tell.clone());
+            async move {
+                while let Some(order) = held.lock().await.recv().await {
+                    assert_ne!(order, "break", "planted");
+                    tell.send(order).unwrap();
+                }
+            }
+        });
+        for order in ["one", "break", "two"] {
+            orders.send(order).unwrap();
+        }
+        assert_eq!((told.recv().await, told.recv().await), (Some("one"), Some("two")));
+    }
 }

@@ -89,16 +89,22 @@ async fn print(git: &Git, how: &[&str], head: &Commit, range: &str, folder: &str
 /// Only a history that is longer than what is read of one is the commit's own fault. That git did not start, ran out of
 /// time or memory, or ended otherwise than well, says nothing of it.
 async fn ask(git: &Git, arguments: &[&str], head: &Commit) -> Result<Vec<u8>, SourceError> {
-    let output = child::run(git.command(arguments), &LIMITS).await.map_err(|failure| match failure {
-        Failure::Output(_) => SourceError::Bad(format!("the history up to {head} is too long: {failure}")),
-        _ => unread(head, &failure.to_string()),
-    })?;
+    let output = child::run(git.command(arguments), &LIMITS).await.map_err(|failure| failed(head, &failure))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
     let said = last_words(&output.stderr, None);
     let said = if said.is_empty() { format!("git ended with {} and said nothing", output.status) } else { said };
     Err(unread(head, &said))
+}
+
+pub(super) fn failed(head: &Commit, failure: &Failure) -> SourceError {
+    match failure {
+        Failure::Output(_) => SourceError::Bad(format!("the history up to {head} is too long: {failure}")),
+        Failure::Start(_) | Failure::Limit(_) | Failure::Time(_) | Failure::Read(_) => {
+            unread(head, &failure.to_string())
+        }
+    }
 }
 
 fn unread(head: &Commit, what: &str) -> SourceError {

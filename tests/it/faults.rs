@@ -45,6 +45,8 @@ enum Wrong {
     Bad,
     /// The task panics.
     Panic,
+    /// It does not come back.
+    Hang,
 }
 
 /// By the name of the call: how the next ones go wrong, and how many.
@@ -69,6 +71,7 @@ impl Shaky {
             Wrong::Unread => Err(SourceError::Unread(format!("{call}: no process could be started"))),
             Wrong::Bad => Err(SourceError::Bad(format!("{call}: more than there may be"))),
             Wrong::Panic => panic!("planted in {call}"),
+            Wrong::Hang => Ok(()),
         }
     }
 }
@@ -78,6 +81,9 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, SourceError>>;
 impl Source for Shaky {
     fn fetch(&self) -> Answer<'_, Commit> {
         Box::pin(async {
+            if self.plan.lock().unwrap().get("fetch").is_some_and(|(wrong, _)| *wrong == Wrong::Hang) {
+                std::future::pending::<()>().await;
+            }
             self.go("fetch")?;
             self.source.fetch().await
         })
@@ -250,6 +256,22 @@ async fn ends_come_while_nothing_can_be_read_and_another_head_is_read_at_once() 
     sim.repo.commit(after(8 * 60 + 1), "other");
     sim.poll().await;
     assert_eq!(groups(&world), ["Auditors", "Ops"]);
+}
+
+/// What is due and cannot be tried, because a fetch is under way, must not keep the loop spinning.
+#[tokio::test]
+async fn a_fetch_that_hangs_makes_no_busy_loop_of_what_is_due() {
+    let (mut sim, plan, _) = town().await;
+    sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+    sim.repo.commit(after(1), "ops");
+    plan.lock().unwrap().extend(["tree", "log"].map(|call| (call, (Wrong::Unread, usize::MAX))));
+    sim.poll().await;
+    plan.lock().unwrap().insert("fetch", (Wrong::Hang, 1));
+    let daemon = sim.daemon.as_mut().unwrap();
+    daemon.cycle.fetch();
+    sim.clock.set(after(10));
+    let wake = daemon.turn().plan.wake;
+    assert!(wake.is_some_and(|wake| wake > after(10)), "{wake:?}");
 }
 
 /// An adapter whose look or call panics, so many times.

@@ -235,3 +235,19 @@ async fn the_folder_is_no_pattern() {
     daemon.source.fetch().await.unwrap();
     assert_shape!(daemon.log(&head, None).await, [one(&head, &["+gr*ts/:(x) y.yaml", "+gr*ts/a.yaml"])]);
 }
+
+#[test]
+fn only_a_history_that_is_too_long_is_the_commits_own_fault() {
+    use crate::source::{child::Failure, log::failed};
+    let (head, io) = (Commit("a".repeat(40).into()), || std::io::Error::other("no"));
+    assert!(matches!(failed(&head, &Failure::Output(5)), SourceError::Bad(_)));
+    let ours = [
+        Failure::Start(io()),
+        Failure::Limit(rustix::io::Errno::PERM),
+        Failure::Time(std::time::Duration::from_secs(1)),
+        Failure::Read(io()),
+    ];
+    for failure in ours {
+        assert!(matches!(failed(&head, &failure), SourceError::Unread(_)), "{failure}");
+    }
+}
