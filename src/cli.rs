@@ -23,6 +23,7 @@ pub enum Verb {
     History(History),
     Audit(Audit),
     Source(Source),
+    Clock(Clock),
     Doctor(Doctor),
     Documents(Documents),
     Schema(Schema),
@@ -249,6 +250,33 @@ pub struct Accept {
     pub reason: String,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// Say that the machine's clock is right
+#[derive(Debug, Args)]
+pub struct Clock {
+    #[command(subcommand)]
+    pub verb: ClockVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClockVerb {
+    Accept(AcceptClock),
+}
+
+/// Accept the machine's clock after it was stepped: time goes on from what it says now
+///
+/// Where the clock was wrong before and is right now, nothing else can tell. Ends that were reckoned by the wrong clock come
+/// earlier by as much as it was ahead, and none comes later. Takes the journal's lock, so the daemon is stopped for a moment. Exits
+/// 0 if it is accepted, 1 if not.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  grantd clock accept --reason \"CHG-212: NTP was set up\"")]
+pub struct AcceptClock {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Why, in one line: it stands in the journal for ever
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// Check everything that the daemon needs, and say what to do about what is missing

@@ -34,9 +34,10 @@
 //!    withdrawals (found commit by commit), what is held and why. Each change of a file since its content was verified last
 //!    ([`decide::chains`]) must pass what the configuration asks of it: the source proves facts ([`model::Proof`]: who signed,
 //!    what the forge has on record), the judgement is made here. These become journal lines before anything else happens.
-//! 3. [`decide::desire`] says which bindings are wanted now, from the ledger and what the selectors answered.
-//! 4. [`decide::plan()`] compares them with what is owned and seen. Revocations first; what must be looked at before more can
-//!    be decided is asked for. All of this is pure: `now` is an argument.
+//! 3. [`decide::desire`] says which bindings are wanted now, from the ledger alone. What a grant's tags come to is asked once, when it
+//!    begins, and becomes a journal line.
+//! 4. [`decide::plan()`] compares them with what is owned and seen. Revocations first; what must be looked at, and which lost
+//!    answers must be fetched, before more can be decided is asked for. All of this is pure: `now` is an argument.
 //! 5. [`engine::Executor::start`] writes the intents, then makes the calls beside the loop; each call's fate is a journal
 //!    line when it comes. A failed call stops no other, and a revocation is tried for ever.
 //!
@@ -65,7 +66,15 @@
 //! and extensions only. [`engine::Book`] is where that is so for the journal, and the `standstill` of a plan for the rest.
 //! An error of Git's is one of three, and its type says what follows ([`model::SourceError`]): bad by content, final for a commit; not read
 //! here, tried again and never taken for nothing; an operator must decide. Tasks begin in one place, which tells the end of each.
-//! [`engine::Cycle::now`] is the engine's own time: a clock that is stepped back stops grants and makes no end late.
+//! [`engine::Cycle::now`] is the engine's own time: it hangs on the steady clock of the boot, so that a step of the machine's clock
+//! stops grants and makes no end late.
+//!
+//! What is ours is a state, [`model::Hold`], and `decide::hold` is the table of how one becomes another. What may be ours, because an
+//! answer was lost, is owed like what is. What we added and confirmed is ours, whoever took our mark off; what was there at our first
+//! call is not. A renewal gives nothing back. What failed pauses only the verb that failed.
+//!
+//! An error is one of three, [`model::SourceError`]: bad by content, not read, or an operator's to decide. A list that could not be
+//! read is never an empty one, and a task that breaks off ([`engine::keep`]) is told and made good.
 
 pub mod cli;
 pub mod command;

@@ -13,7 +13,7 @@ use std::{
 use grantd::{
     command::setup,
     engine::Daemon,
-    model::{BoxFuture, Change, Commit, Log, Oid, Proof, Source, SourceError, Text, Tree},
+    model::{BoxFuture, Change, Commit, Hold, Log, Oid, Owned, Proof, Source, SourceError, Text, Tree},
     source::GitSource,
     surface::world::{ManualClock, World},
 };
@@ -135,7 +135,8 @@ async fn ends() -> (Duration, Duration) {
     let times = watch.join().unwrap();
     let ledger = daemon.cycle.ledger();
     assert!(ledger.grants.is_empty());
-    assert!(ledger.owned.values().all(|owned| owned.revoked && owned.open.is_none()), "a fate is not recorded");
+    let settling = |owned: &Owned| matches!(owned.hold, Hold::Settling { .. });
+    assert!(ledger.owned.values().all(settling), "a fate is not recorded");
     times
 }
 

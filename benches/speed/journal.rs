@@ -61,7 +61,7 @@ fn build(state: &std::path::Path) -> (u64, Ledger) {
     let (mut journal, lines) = FileJournal::create(
         state,
         at,
-        vec![Record::Init { version: "bench".into(), commit: commit(0), existing: false }],
+        vec![Record::Init { version: "bench".into(), commit: commit(0), existing: false, format: 2 }],
     )
     .unwrap();
     lines.iter().for_each(|line| fold(&mut ledger, line));
@@ -123,6 +123,7 @@ fn step(put: &mut impl FnMut(Vec<Record>) -> (Vec<Line>, bool), lives: &[Life], 
         until: life.until,
         before: Seen::Unread,
         act_by: (verb == Verb::Grant).then_some(life.until),
+        nonce: None,
         holders: life.holders.clone(),
         stamp: life.stamp.clone(),
     };

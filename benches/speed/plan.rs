@@ -6,7 +6,8 @@ use grantd::{
     command::setup,
     decide::{Ground, Targets, close, desire, fold, parse, plan, stem},
     model::{
-        Binding, Cause, Commit, Fate, Holders, Ledger, Line, Oid, Policy, Record, Seen, Selector, Stamp, Survey, Verb,
+        Answer, Binding, Cause, Commit, Fate, Holders, Ledger, Line, Oid, Policy, Record, Seen, Selector, Stamp,
+        Survey, Verb,
     },
 };
 use jiff::Timestamp;
@@ -102,17 +103,28 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
             let team = number / 10;
             let places =
                 (0..HOSTS).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * HOSTS + host).into());
-            survey.answers.entry(selector).or_insert_with(|| Ok(places.collect()));
+            let answer =
+                survey.answers.entry(selector).or_insert_with(|| Answer { asked: now, places: Ok(places.collect()) });
+            let places = answer.places.clone().unwrap();
             let holders = Holders::from_iter([(id.clone(), ask.id())]);
             let stamp = Stamp {
                 grants: vec![id.clone()],
                 commit: Some(commit.clone()),
                 author: Some("Ann <ann@corp.example>".into()),
             };
-            for binding in target.wanted(ask, &survey.answers) {
+            for binding in target.wanted(ask, &places) {
                 own(ledger, &mut take, binding, until, &holders, &stamp);
             }
         }
+        let resolves: Vec<Record> = parsed
+            .access
+            .iter()
+            .filter_map(|ask| {
+                let selector = targets.get(&*ask.surface)?.selector(ask)?;
+                let places = survey.answers.get(&selector)?.places.clone().ok()?;
+                Some(Record::Resolve { grant: id.clone(), ask: ask.id(), asked: now, places })
+            })
+            .collect();
         let accept = Record::Accept {
             grant: id,
             path: path.into(),
@@ -133,6 +145,9 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
             links: Vec::new(),
         };
         take(ledger, accept);
+        for resolve in resolves {
+            take(ledger, resolve);
+        }
     }
 }
 
@@ -153,6 +168,7 @@ fn own(
         until,
         before: Seen::Unread,
         act_by: Some(until),
+        nonce: None,
         holders,
         stamp: stamp.clone(),
     };

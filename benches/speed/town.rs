@@ -14,7 +14,7 @@ use grantd::{
     decide::replay,
     engine::{Book, Cycle, Daemon, Executor, Parts, Pulse},
     journal::FileJournal,
-    model::{Account, Commit, Ledger, Policy, Record, Source, Span},
+    model::{Account, Commit, FORMAT, Ledger, Policy, Record, Source, Span},
     source::{GitSource, Settings},
     surface::{
         Cloud,
@@ -158,7 +158,7 @@ impl Repo {
 /// `grantd init` at the repository's present head.
 pub async fn init(repo: &Repo, state: &Path, now: Timestamp) -> Commit {
     let commit = repo.source(state).fetch().await.unwrap();
-    let init = Record::Init { version: "bench".into(), commit: commit.clone(), existing: false };
+    let init = Record::Init { version: "bench".into(), commit: commit.clone(), existing: false, format: FORMAT };
     FileJournal::create(state, now, vec![init]).unwrap();
     commit
 }
@@ -180,6 +180,6 @@ pub fn cycle(source: Arc<dyn Source>, state: &Path, world: &World, clock: Arc<Ma
 }
 
 pub fn daemon(cycle: Cycle, world: &World) -> Daemon {
-    let executor = Executor::new(Cloud::World(world.clone()).writers());
-    Daemon { cycle, executor, pulse: Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) } }
+    let executor = Executor::new(Cloud::World(world.clone()).writers(), Box::new(|| None));
+    Daemon::new(cycle, executor, Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) })
 }

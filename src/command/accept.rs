@@ -1,27 +1,24 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
-    cli::{Accept, Format},
-    decide::{present, render::count},
+    cli::{Accept, AcceptClock, Format},
+    decide::{moment, present, render::count},
     model::{GrantId, Record, State},
 };
 
 use super::{print, print_json, setup, setup::Setup};
 
+const STOPPED: &str = "a daemon that runs must be stopped for a moment (systemctl stop grantd): what ends meanwhile ends when it is started again";
+
 pub fn run(args: &Accept) -> Result<ExitCode> {
-    let reason = args.reason.trim();
-    if reason.is_empty() || reason.chars().any(char::is_control) {
-        bail!("--reason is one line for those who read the journal later: write why this history is right");
-    }
+    let reason = reason(&args.reason)?;
     let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(async {
         let now = setup.clock().now();
         // The lock first: what is compared must still be so when it is written.
-        let mut book = setup.book(now).context(
-            "a daemon that runs must be stopped for a moment (systemctl stop grantd): what ends meanwhile ends when it is started again",
-        )?;
+        let mut book = setup.book(now).context(STOPPED)?;
         let source = setup.source()?;
         let head = source.fetch().await?;
         let commit = source.resolve(&args.rev).await?;
@@ -74,6 +71,32 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The machine's clock, by name of whoever looked at it.
+pub fn clock(args: &AcceptClock) -> Result<ExitCode> {
+    let reason = reason(&args.reason)?;
+    let setup = Setup::guarded(&args.configured.config)?;
+    setup::runtime()?.block_on(async {
+        let book = setup.book(setup.clock().now()).context(STOPPED)?;
+        let mut cycle = setup.cycle(book)?;
+        let because = format!("accepted by {}: {reason}", operator());
+        let Some(distrust) = cycle.accept_clock(&because).map_err(|why| anyhow!(why))? else {
+            bail!("the clock is trusted already: there is nothing to accept");
+        };
+        print(&format!("accepted: time goes on from {}\n", moment(cycle.now())));
+        print(&format!("before   {}\n", distrust.sentence()));
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// What those who read the journal later are told.
+fn reason(given: &str) -> Result<&str> {
+    let reason = given.trim();
+    if reason.is_empty() || reason.chars().any(char::is_control) {
+        bail!("--reason is one line for those who read the journal later: write why this is right");
+    }
+    Ok(reason)
 }
 
 /// Who did it, as the kernel says: who logged in, whatever he became since; or else who this is.

@@ -9,7 +9,7 @@ use crate::{
         render::{Shown, count, plan_json, plan_text},
     },
     engine::{Book, Cycle, Daemon},
-    model::{GrantId, Record},
+    model::GrantId,
 };
 
 use super::{plan, print, print_json, setup, setup::Setup};
@@ -19,18 +19,18 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
     setup::runtime()?.block_on(async {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
-        let mut book = setup.book(now)?;
-        let start = vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }];
+        let book = setup.book(now)?;
+        let version = env!("CARGO_PKG_VERSION");
         let (mut cycle, release) = match &args.digest {
             Some(reviewed) => {
                 let (mut cycle, _) = plan::reader(&setup)?;
                 let release = review(&mut cycle, book, reviewed).await?;
-                cycle.book.write(now, start);
+                cycle.start(version);
                 (cycle, release)
             }
             None => {
-                book.write(now, start);
                 let mut cycle = setup.cycle(book)?;
+                cycle.start(version);
                 cycle.fetch();
                 cycle.sweep();
                 (cycle, Vec::new())
@@ -64,7 +64,7 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         {
             bail!("the journal cannot be written: the held withdrawals were not released, and no call was made");
         }
-        let mut daemon = Daemon { executor: setup.executor(), pulse: setup.pulse(), cycle };
+        let mut daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
         let (last, failed) = daemon.once().await;
         if args.format == Format::Text {
             print(&match failed {

@@ -6,7 +6,7 @@ use crate::{
     cli::{Format, Init},
     decide::{render::count, stem},
     journal::FileJournal,
-    model::{GrantId, Record},
+    model::{FORMAT, GrantId, Record},
 };
 
 use super::{print, setup, setup::Setup};
@@ -33,8 +33,12 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
     let tree = source.tree(&commit).await?;
     let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
     let existing = args.existing;
-    let mut records =
-        vec![Record::Init { version: env!("CARGO_PKG_VERSION").into(), commit: commit.clone(), existing }];
+    let mut records = vec![Record::Init {
+        version: env!("CARGO_PKG_VERSION").into(),
+        commit: commit.clone(),
+        existing,
+        format: FORMAT,
+    }];
     records.extend(ids.iter().map(|grant| Record::Prior { grant: grant.clone(), existing }));
     FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
     Ok(match args.format {

@@ -18,7 +18,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use crate::cli::{AuditVerb, Cli, DocumentsVerb, SourceVerb, Verb};
+use crate::cli::{AuditVerb, Cli, ClockVerb, DocumentsVerb, SourceVerb, Verb};
 
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
@@ -35,6 +35,9 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Verb::Source(args) => match args.verb {
             SourceVerb::Accept(args) => accept::run(&args),
+        },
+        Verb::Clock(args) => match args.verb {
+            ClockVerb::Accept(args) => accept::clock(&args),
         },
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Documents(args) => match args.verb {

@@ -31,7 +31,7 @@ use crate::{
     decide::{owed, render::count},
     engine::{Daemon, Order, keep},
     hooks::{Hooks, Keys},
-    model::{Record, Standstill, Still},
+    model::{Standstill, Still},
     source,
     surface::Cloud,
 };
@@ -49,10 +49,11 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 
 async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     let now = setup.clock().now();
-    let mut book = setup.book(now)?;
+    let book = setup.book(now)?;
     let hooks = listen(&setup.config).await?;
-    book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
-    let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
+    let mut cycle = setup.cycle(book)?;
+    cycle.start(env!("CARGO_PKG_VERSION"));
+    let daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
     let (orders, inbox) = unbounded_channel();
     let (hints, heard) = unbounded_channel();
     // Watches until it is dropped.

@@ -107,7 +107,13 @@ impl Setup {
     }
 
     pub fn executor(&self) -> Executor {
-        Executor::new(self.cloud.writers())
+        let nonce = || {
+            let mut bytes = [0; 16];
+            // The kernel's own: sixteen bytes never come short.
+            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).ok()?;
+            Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        };
+        Executor::new(self.cloud.writers(), Box::new(nonce))
     }
 
     pub fn pulse(&self) -> Pulse {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 
 use crate::model::{
-    Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Selector, State, Survey, Target, Terms,
+    Answer, Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Record, Selector, State, Survey, Target, Terms,
 };
 
 use super::{Targets, demand::longest_of, protects};
@@ -15,8 +15,10 @@ use super::{Targets, demand::longest_of, protects};
 #[derive(Debug, Default)]
 pub struct Wanted {
     pub bindings: LiteMap<Binding, Want>,
-    /// The questions that live grants ask. One without an answer yet brings no binding; it never takes one away.
+    /// The questions of live grants that have no answer of their time yet.
     pub selectors: BTreeSet<Selector>,
+    /// What answers came to: the places of a grant, for its whole life.
+    pub resolved: Vec<Record>,
     /// The next moment at which a grant starts or ends.
     pub edge: Option<Timestamp>,
     /// Asks that grant nothing for now, and why, as bindings that name only the surface.
@@ -100,10 +102,31 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
             }
         }
     }
-    for live in ledger.grants.keys().filter_map(|id| live.get(id)).flatten() {
-        wanted.selectors.extend(live.target.selector(live.content));
-        for binding in live.target.wanted(live.content, &survey.answers) {
-            wants.hold(binding, live);
+    for (terms, live) in ledger.grants.iter().filter_map(|(id, terms)| Some((terms, live.get(id)?))) {
+        for live in live {
+            let selector = live.target.selector(live.content);
+            let places = match (&selector, terms.places.get(live.ask)) {
+                (None, _) => &[][..],
+                (Some(_), Some(resolved)) => &resolved.places[..],
+                (Some(selector), None) => {
+                    match survey.answers.get(selector) {
+                        Some(Answer { asked, places: Ok(places) }) if *asked >= terms.start => {
+                            let (grant, ask, asked, places) = (live.grant.clone(), *live.ask, *asked, places.clone());
+                            wanted.resolved.push(Record::Resolve { grant, ask, asked, places });
+                        }
+                        _ => drop(wanted.selectors.insert(selector.clone())),
+                    }
+                    continue;
+                }
+            };
+            if let (Some(selector), true) = (&selector, places.is_empty()) {
+                let binding = Binding::new(live.target.surface(), &selector.scope, "-", live.content.word("user"));
+                let text = format!("no host matched when `{}` began: it grants nothing there", live.grant);
+                wanted.notes.push(Note { binding, text });
+            }
+            for binding in live.target.wanted(live.content, places) {
+                wants.hold(binding, live);
+            }
         }
     }
     drop(wants.places);

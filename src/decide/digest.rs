@@ -10,8 +10,19 @@ use crate::model::{Plan, Stated, Step, Verb};
 /// stated terms, because its end depends on when that is.
 pub fn digest(plan: &Plan) -> String {
     let mut text = String::from("grantd plan 1\n");
-    for Step { verb, binding, holders, stated, until, cause: _, act_by: _, before: _, origin: _, intent: _ } in
-        &plan.steps
+    for Step {
+        verb,
+        binding,
+        holders,
+        stated,
+        until,
+        cause: _,
+        act_by: _,
+        before: _,
+        origin: _,
+        intent: _,
+        nonce: _,
+    } in &plan.steps
     {
         let grants: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
         let _ = write!(text, "{verb} {binding} by {}", grants.join(","));

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::terms::{head, terms, trust};
+use super::{
+    era::{put_right, started},
+    hold::{Said, Tenure, next},
+    terms::{head, terms, trust},
+};
 use crate::model::{
-    AskId, Attempt, Binding, Cause, Fate, Freeze, GrantId, Holders, Landed, Ledger, Line, Origin, Over, Owned, Pending,
-    Record, Span, Stamp, State, Terms, Trouble, TroubleKind, Verb,
+    AskId, Binding, Call, Cause, Fate, Freeze, GrantId, Hold, Holders, Ledger, Line, Origin, Over, Owned, Record,
+    Resolved, Span, Stamp, State, Terms, Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
@@ -39,8 +43,16 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
     let horizon = SLIDING.before(*at);
     ledger.withdrawn.retain(|(when, _)| *when >= horizon);
     match record {
-        Record::Checkpoint { .. } | Record::Start { .. } | Record::Cut { .. } => {}
-        Record::Init { commit, .. } => {
+        Record::Checkpoint { .. } | Record::Cut { .. } | Record::Tick {} => {}
+        Record::Start { version: _, format, boot, steady, wall } => {
+            ledger.format = *format;
+            started(ledger, boot.as_ref(), *steady, *wall, *at);
+        }
+        Record::Clock { boot, steady, step, since, because: _ } => {
+            put_right(ledger, boot, *steady, *step, *since, *at);
+        }
+        Record::Init { commit, format, .. } => {
+            ledger.format = *format;
             ledger.origin = Some(commit.clone());
             head(ledger, commit, *at, false);
         }
@@ -104,39 +116,77 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
                 owned.origin = origin;
             }
         }
+        Record::Resolve { grant, ask, asked, places } => {
+            if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.places.insert(*ask, Resolved { at: *asked, places: places.clone() });
+            }
+        }
         Record::Intend { .. } => intend(ledger, *seq, *at, record),
         Record::Sent { intent, binding, request, .. } => {
-            if let Some(Owned { open: Some(open), .. }) = ledger.owned.get_mut(binding)
-                && open.intent == *intent
-            {
-                open.request = Some(request.clone());
+            let owned = ledger.owned.get_mut(binding);
+            if let Some(call) = owned.and_then(|owned| owned.hold.call_mut()).filter(|call| call.intent == *intent) {
+                call.request = Some(request.clone());
             }
         }
-        Record::Fate { intent, verb, binding, until, fate, knew, .. } => {
-            settle(ledger, binding, *intent, *verb, *until, fate, *knew);
-        }
-        Record::Dispute { binding, .. } => {
-            if let Some(owned) = ledger.owned.get_mut(binding) {
-                owned.landed = Landed::Yes;
-                owned.disputed = true;
-                owned.open = None;
-                owned.revoked = false;
-                owned.attempt = None;
+        Record::Fate { intent, binding, until, fate, knew, .. } => {
+            // The fate of an intent that a later one has replaced says nothing about the present.
+            let open = ledger.owned.get(binding).and_then(|owned| owned.hold.call());
+            if open.is_some_and(|call| call.intent == *intent) {
+                turn(ledger, binding, Said::Came(fate, *knew), None);
+                if let Some(Owned { until: end, hold: Hold::Held { .. }, .. }) = ledger.owned.get_mut(binding)
+                    && *fate == Fate::Done
+                {
+                    *end = *until;
+                }
             }
         }
-        Record::Drift { binding, .. } => {
-            if let Some(owned) = ledger.owned.get_mut(binding) {
-                owned.drifted = true;
-            }
-        }
+        Record::Dispute { binding, .. } => turn(ledger, binding, Said::Disputed, None),
+        Record::Drift { binding, .. } => turn(ledger, binding, Said::Drifted, None),
+        Record::Gone { binding, .. } => turn(ledger, binding, Said::Vanished(*at), None),
         Record::Standing { binding, .. } => {
-            ledger.standing.insert(binding.clone(), *at);
+            if !ledger.owned.contains_key(binding) {
+                take(ledger, binding);
+                put(ledger, binding, Tenure::Standing(*at), None);
+            }
         }
-        Record::Forget { binding, .. } => {
-            ledger.owned.remove(binding);
-            ledger.standing.remove(binding);
-            ledger.refused.remove(binding);
+        Record::Forget { binding, .. } => turn(ledger, binding, Said::Forgotten, None),
+    }
+}
+
+/// A binding as the table has it; what it carries beside that, if it is ours.
+type Carried = (Timestamp, Holders, Option<Arc<Origin>>);
+
+/// One line about a binding, by the table. `seed`: what it carries if it becomes ours by this line.
+fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Carried>) {
+    let (was, carried) = take(ledger, binding);
+    let settled = ledger.format >= 2;
+    let now = next(was, said, settled);
+    put(ledger, binding, now, carried.or(seed));
+}
+
+/// Takes a binding out of whichever map it is in: it is in one at most.
+fn take(ledger: &mut Ledger, binding: &Binding) -> (Tenure, Option<Carried>) {
+    if let Some(Owned { until, holders, origin, hold }) = ledger.owned.remove(binding) {
+        return (Tenure::Owned(hold), Some((until, holders, origin)));
+    }
+    let refused = ledger.refused.remove(binding).map(Tenure::Refused);
+    let gone = ledger.gone.remove(binding).map(Tenure::Gone);
+    let standing = ledger.standing.remove(binding).map(Tenure::Standing);
+    (refused.or(gone).or(standing).unwrap_or(Tenure::Nothing), None)
+}
+
+fn put(ledger: &mut Ledger, binding: &Binding, tenure: Tenure, carried: Option<Carried>) {
+    let binding = binding.clone();
+    match (tenure, carried) {
+        (Tenure::Nothing, _) => {}
+        (Tenure::Standing(since), _) => drop(ledger.standing.insert(binding, since)),
+        (Tenure::Refused(attempt), _) => drop(ledger.refused.insert(binding, attempt)),
+        (Tenure::Gone(since), _) => drop(ledger.gone.insert(binding, since)),
+        (Tenure::Owned(hold), Some((until, holders, origin))) => {
+            ledger.owned.insert(binding, Owned { until, holders, origin, hold });
         }
+        // Nothing becomes ours but by an intent, and that carries all.
+        (Tenure::Owned(_), None) => {}
     }
 }
 
@@ -150,122 +200,19 @@ fn begin(ledger: &mut Ledger, holders: &Holders) {
 }
 
 fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
-    let Record::Intend { verb, binding, until, holders, stamp, cause: _, before: _, act_by: _ } = record else {
+    let Record::Intend { verb, binding, until, holders, stamp, nonce, cause: _, before: _, act_by: _ } = record else {
         return;
     };
     if *verb != Verb::Revoke {
         begin(ledger, holders);
     }
-    let open = Some(Box::new(Pending { intent: seq, verb: *verb, until: *until, asked: at, request: None }));
     let (holders, origin) = shared(ledger, holders, stamp);
-    ledger.standing.remove(binding);
-    match ledger.owned.get_mut(binding) {
-        Some(owned) => {
-            // What was revoked and is granted anew has a new life: what is known of the old one must not vouch for it.
-            if *verb == Verb::Grant && owned.revoked && owned.open.is_none() {
-                owned.revoked = false;
-                owned.landed = Landed::No;
-                owned.disputed = false;
-                owned.drifted = false;
-            }
-            // An earlier call whose answer never came may still have landed.
-            if owned.open.as_ref().is_some_and(|open| open.verb == Verb::Grant) {
-                owned.landed = owned.landed.max(Landed::Maybe);
-            }
-            if *verb != Verb::Revoke {
-                owned.holders = holders;
-                owned.origin = origin;
-            }
-            owned.open = open;
-        }
-        None => {
-            let owned = Owned {
-                until: *until,
-                holders,
-                origin,
-                landed: Landed::No,
-                disputed: false,
-                drifted: false,
-                open,
-                wrote: None,
-                revoked: false,
-                attempt: None,
-            };
-            ledger.owned.insert(binding.clone(), owned);
-        }
+    let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None };
+    turn(ledger, binding, Said::Intended(*verb, call), Some((*until, holders.clone(), origin.clone())));
+    if let Some(owned) = ledger.owned.get_mut(binding).filter(|_| *verb != Verb::Revoke) {
+        owned.holders = holders;
+        owned.origin = origin;
     }
-}
-
-fn settle(
-    ledger: &mut Ledger,
-    binding: &Binding,
-    intent: u64,
-    verb: Verb,
-    until: Timestamp,
-    fate: &Fate,
-    knew: Timestamp,
-) {
-    let Some(owned) = ledger.owned.get_mut(binding) else { return };
-    // The fate of an intent that a later one has replaced says nothing about the present.
-    if owned.open.as_ref().is_none_or(|open| open.intent != intent) {
-        return;
-    }
-    owned.open = None;
-    match fate {
-        Fate::Done => {
-            owned.wrote = Some(knew);
-            owned.attempt = None;
-            ledger.refused.remove(binding);
-            match verb {
-                Verb::Revoke => owned.revoked = true,
-                Verb::Grant | Verb::Renew => {
-                    owned.until = until;
-                    owned.landed = Landed::Yes;
-                    owned.drifted = false;
-                    owned.revoked = false;
-                }
-            }
-        }
-        // The place says that it is not ours, and we confirmed that it is: whoever has the access may have removed our marker
-        // himself. It stays owed until it is gone.
-        Fate::Standing if verb != Verb::Grant && owned.landed == Landed::Yes && !owned.revoked => {
-            let detail = "it is there without our marker, though it was ours: look who removed the marker, and take the access away by hand";
-            owned.attempt = Some(again(owned.attempt.as_deref(), knew, &Trouble::new(TroubleKind::Broken, detail)));
-        }
-        Fate::Standing => {
-            ledger.owned.remove(binding);
-            if verb != Verb::Revoke {
-                ledger.standing.insert(binding.clone(), knew);
-            }
-        }
-        Fate::Gone => {
-            ledger.owned.remove(binding);
-        }
-        Fate::Failed(trouble) => {
-            let attempt = again(owned.attempt.as_deref(), knew, trouble);
-            if verb == Verb::Grant && owned.landed == Landed::No && owned.wrote.is_some() {
-                // Nothing new came of it, and the absence of the old life has still to settle.
-                owned.revoked = true;
-                owned.attempt = Some(attempt);
-            } else if verb == Verb::Grant && owned.landed == Landed::No {
-                let attempt = again(ledger.refused.get(binding).map(AsRef::as_ref), knew, trouble);
-                ledger.owned.remove(binding);
-                ledger.refused.insert(binding.clone(), attempt);
-            } else {
-                owned.attempt = Some(attempt);
-            }
-        }
-        Fate::Unknown(trouble) => {
-            owned.wrote = Some(knew);
-            owned.landed = owned.landed.max(Landed::Maybe);
-            owned.attempt = Some(again(owned.attempt.as_deref(), knew, trouble));
-        }
-    }
-}
-
-fn again(before: Option<&Attempt>, last: Timestamp, trouble: &Trouble) -> Box<Attempt> {
-    let count = before.map_or(1, |attempt| attempt.count.saturating_add(1));
-    Box::new(Attempt { count, last, trouble: trouble.clone() })
 }
 
 /// What a checkpoint says, with each text once.

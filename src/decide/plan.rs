@@ -5,14 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use crate::model::{
-    Binding, Cause, GrantId, Landed, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated,
-    Step, Survey, Verb,
+    Binding, Cause, GrantId, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated, Step,
+    Survey, Verb,
 };
 
 use super::{
     Targets,
     desire::{Want, Wanted, earliest},
-    fold::cause,
     moment,
 };
 
@@ -25,6 +24,10 @@ pub const FRESH: Span = Span::minutes(1);
 const PATIENCE: Span = Span::minutes(10);
 /// How long after its intent a grant or renewal may still be sent.
 const ACT_BY: Span = Span::minutes(10);
+
+pub(super) fn note(binding: &Binding, plan: &mut Plan, text: String) {
+    plan.notes.push(Note { binding: binding.clone(), text });
+}
 
 /// Everything that a plan depends on beside what is wanted.
 pub struct Ground<'a> {
@@ -44,7 +47,8 @@ pub struct Ground<'a> {
 /// Compares what is wanted with what is owned and seen.
 pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
     let Ground { ledger, pending, .. } = ground;
-    let mut plan = Plan { wake: wanted.edge, notes: wanted.notes.clone(), ..Plan::default() };
+    let (notes, records) = (wanted.notes.clone(), wanted.resolved.clone());
+    let mut plan = Plan { wake: wanted.edge, notes, records, ..Plan::default() };
     // Both are sorted: walked side by side, which is many times faster than to look each of the one up in the other.
     let mut ours = ledger.owned.iter().peekable();
     let mut unwanted = Vec::new();
@@ -58,6 +62,8 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
         match owned {
             None => ground.fresh_want(binding, want, &mut plan),
+            // Who may not begin now keeps nobody else's access: that ends as if it were not wanted.
+            Some((_, owned)) if !ground.goes_on(want, owned) => ground.end(binding, owned, &mut plan),
             Some((_, owned)) => ground.keep(binding, want, owned, &mut plan),
         }
     }
@@ -68,7 +74,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
     }
     // What is only remembered about bindings that nobody asks for any more.
-    for binding in ledger.standing.keys().chain(ledger.refused.keys()) {
+    for binding in ledger.standing.keys().chain(ledger.refused.keys()).chain(ledger.gone.keys()) {
         if !wanted.bindings.contains_key(binding) && !ledger.owned.contains_key(binding) {
             let because = "no longer asked for".into();
             plan.records.push(Record::Forget { binding: binding.clone(), because, stamp: Stamp::default() });
@@ -88,7 +94,12 @@ impl Ground<'_> {
     /// Wanted and not ours.
     fn fresh_want(&self, binding: &Binding, want: &Want, plan: &mut Plan) {
         let seen = self.survey.fresh(binding, FRESH.before(self.now), PATIENCE);
-        let note = |plan: &mut Plan, text: String| plan.notes.push(Note { binding: binding.clone(), text });
+        let note = |plan: &mut Plan, text: String| note(binding, plan, text);
+        if let Some(since) = self.ledger.gone.get(binding)
+            && !self.anew(binding, want, *since)
+        {
+            return note(plan, "its place no longer exists".into());
+        }
         if let Some(why) = &want.barred {
             return note(plan, format!("not granted: {why}"));
         }
@@ -99,6 +110,7 @@ impl Ground<'_> {
             return note(plan, format!("not granted: {why}"));
         }
         if let Some(attempt) = self.ledger.refused.get(binding)
+            && attempt.same(want.until)
             && attempt.next() > self.now
         {
             plan.wake = earliest(plan.wake, attempt.next());
@@ -125,159 +137,52 @@ impl Ground<'_> {
                 self.look_again(binding, plan);
                 note(plan, format!("not granted yet: it cannot be read: {trouble}"));
             }
-            Seen::Gone => note(plan, "its place no longer exists".into()),
+            Seen::Gone => {
+                plan.records.push(Record::Gone { binding: binding.clone(), stamp: self.stamp(want) });
+                note(plan, "its place no longer exists".into());
+            }
         }
     }
 
-    /// Wanted and ours, or may be.
-    fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
-        let note = |plan: &mut Plan, text: String| plan.notes.push(Note { binding: binding.clone(), text });
-        if let Some(attempt) = &owned.attempt
-            && attempt.next() > self.now
-        {
-            plan.wake = earliest(plan.wake, attempt.next());
-            return note(
-                plan,
-                format!("{} (attempt {}, next at {})", attempt.trouble, attempt.count, moment(attempt.next())),
-            );
-        }
-        let asked = owned.open.as_ref().map(|open| open.asked);
-        let since = asked.max(owned.wrote).unwrap_or(Timestamp::MIN);
-        let seen = self.survey.seen(binding, since);
-        let certain = owned.landed == Landed::Yes && !owned.revoked && owned.open.is_none();
-        if !certain {
-            if let Some(why) = self.standstill {
-                return note(plan, format!("of unknown fate: {why}"));
-            }
-            return match seen {
-                _ if self.marks(binding) => {
-                    plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone()))
-                }
-                Seen::Unread => plan.reads.push(binding.clone()),
-                Seen::Absent => plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone())),
-                // We took it away and saw it gone: whoever added it since, it was not us.
-                Seen::Present { .. } if owned.revoked && owned.open.is_none() => {
-                    plan.records.push(self.forget(binding, owned, "added by somebody else after it was revoked"));
-                    plan.records.push(Record::Standing { binding: binding.clone(), stamp: self.stamp(want) });
-                }
-                // We confirmed it once, or it was absent just before our call: it is ours.
-                Seen::Present { .. } => {
-                    let intent = owned.open.as_ref().map_or(0, |open| open.intent);
-                    plan.records.push(Record::Dispute { intent, binding: binding.clone(), stamp: owned.stamp() });
-                }
-                Seen::Blind(trouble) => {
-                    self.look_again(binding, plan);
-                    note(plan, format!("of unknown fate: {trouble}"));
-                }
-                Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
-            };
-        }
-        if let (true, Seen::Present { ours }) = (owned.drifted, seen) {
-            // Where we mark, what was added without our marker is not ours.
-            let then = match (self.marks(binding), ours) {
-                (true, None) => "there again without our marker: not ours to remove",
-                _ => "there again: it ends with the grant",
-            };
-            note(plan, format!("drift: removed by somebody else, and {then}"));
-        }
-        // A marker may have whole seconds only.
-        let otherwise = |end: &Timestamp| end.as_second() != want.until.as_second();
-        let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if otherwise(end));
-        match seen {
-            Seen::Gone => plan.records.push(self.forget(binding, owned, "its place no longer exists")),
-            Seen::Absent => {
-                if !owned.drifted {
-                    plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
-                }
-                if self.policy.restore && self.standstill.is_none() && want.barred.is_none() {
-                    plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Drift, Seen::Absent));
-                } else {
-                    note(plan, "drift: removed by somebody else".into());
-                }
-            }
-            Seen::Unread | Seen::Blind(_) if owned.drifted => note(plan, "drift: removed by somebody else".into()),
-            _ if owned.until != want.until || marked_otherwise => {
-                if want.until > owned.until && (self.standstill.is_some() || want.barred.is_some()) {
-                    note(plan, "not extended: granting stands still, or an operator protects it".into());
-                } else {
-                    plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
-                }
-            }
-            _ if owned.holders != want.holders => {
-                let stamp = self.stamp(want);
-                plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
-            }
-            _ => {}
-        }
+    /// Whether what is ours stays for those who want it: they have it already, or may have it now.
+    fn goes_on(&self, want: &Want, owned: &Owned) -> bool {
+        let free = self.standstill.is_none() && want.barred.is_none();
+        free || want.holders.iter().any(|held| owned.holders.iter().any(|had| had == held))
     }
 
-    /// Ours, or may be, and not wanted any more.
-    fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
-        let wrote = owned.wrote.unwrap_or(Timestamp::MIN);
-        if owned.revoked && owned.open.is_none() {
-            let settled = SETTLE.after(wrote);
-            if self.now < settled {
-                plan.wake = earliest(plan.wake, settled);
-                return;
-            }
-            match self.survey.seen(binding, settled) {
-                Seen::Absent => return plan.records.push(self.forget(binding, owned, "absent, and settled")),
-                Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
-                Seen::Unread => return plan.reads.push(binding.clone()),
-                Seen::Present { .. } => plan.notes.push(Note {
-                    binding: binding.clone(),
-                    text: "there again after it was revoked: somebody added it".into(),
-                }),
-                Seen::Blind(_) => {}
-            }
-        }
-        if let Some(attempt) = &owned.attempt
-            && attempt.next() > self.now
-        {
-            plan.wake = earliest(plan.wake, attempt.next());
-            let text =
-                format!("overdue: {} (attempt {}, next at {})", attempt.trouble, attempt.count, moment(attempt.next()));
-            return plan.notes.push(Note { binding: binding.clone(), text });
-        }
-        let (cause, by) = cause(self.ledger, owned);
-        plan.steps.push(Step {
-            verb: Verb::Revoke,
-            binding: binding.clone(),
-            until: owned.until,
-            holders: owned.holders.clone(),
-            cause,
-            act_by: None,
-            before: self.survey.seen(binding, wrote).clone(),
-            origin: by.cloned(),
-            intent: 0,
-            stated: None,
-        });
+    /// Whether a holder's question was answered with the place after it was known to be gone.
+    fn anew(&self, binding: &Binding, want: &Want, gone: Timestamp) -> bool {
+        let place = binding.place();
+        want.holders.iter().any(|(grant, ask)| {
+            let resolved = self.ledger.grants.get(grant).and_then(|terms| terms.places.get(ask));
+            resolved.is_some_and(|resolved| resolved.at > gone && resolved.places.iter().any(|known| **known == *place))
+        })
     }
 
-    fn marks(&self, binding: &Binding) -> bool {
+    pub(super) fn marks(&self, binding: &Binding) -> bool {
         self.targets.get(binding.surface()).is_some_and(|target| target.marks())
     }
 
     /// What could not be read is read again a minute after the last look.
-    fn look_again(&self, binding: &Binding, plan: &mut Plan) {
+    pub(super) fn look_again(&self, binding: &Binding, plan: &mut Plan) {
         let again = FRESH.after(self.survey.looked(binding).unwrap_or(self.now));
         if again <= self.now { plan.reads.push(binding.clone()) } else { plan.wake = earliest(plan.wake, again) }
     }
 
-    fn forget(&self, binding: &Binding, owned: &Owned, because: &str) -> Record {
+    pub(super) fn forget(&self, binding: &Binding, owned: &Owned, because: &str) -> Record {
         Record::Forget { binding: binding.clone(), because: because.into(), stamp: owned.stamp() }
     }
 
     /// The commit that matters is that of the grant with the latest end.
-    fn origin(&self, want: &Want) -> Option<&Arc<Origin>> {
+    pub(super) fn origin(&self, want: &Want) -> Option<&Arc<Origin>> {
         self.ledger.grants.get(&want.last).map(|terms| &terms.origin)
     }
 
-    fn stamp(&self, want: &Want) -> Stamp {
+    pub(super) fn stamp(&self, want: &Want) -> Stamp {
         Stamp::new(&want.holders, self.origin(want).map(AsRef::as_ref))
     }
 
-    fn step(&self, verb: Verb, binding: &Binding, want: &Want, cause: Cause, before: Seen) -> Step {
+    pub(super) fn step(&self, verb: Verb, binding: &Binding, want: &Want, cause: Cause, before: Seen) -> Step {
         let stated = match self.ledger.grants.get(&want.last) {
             Some(terms) if self.fresh.contains(&want.last) => {
                 let ttl = terms.ttl.unwrap_or(self.policy.limits.default_ttl);
@@ -295,6 +200,7 @@ impl Ground<'_> {
             before,
             origin: self.origin(want).cloned(),
             intent: 0,
+            nonce: None,
             stated,
         }
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{
-    Attempt, Binding, Freeze, GrantId, Landed, Ledger, Owned, Policy, Span, State, Terms, Text, Vouched,
+    Attempt, Binding, Freeze, GrantId, Hold, Ledger, Owned, Policy, Span, State, Sure, Terms, Text, Vouched,
 };
 
 use super::{end_of, fold::cause, moment};
@@ -46,6 +46,9 @@ pub struct GrantStatus {
     pub until: Timestamp,
     pub state: &'static str,
     pub access: Vec<Access>,
+    /// Where it asks for hosts and none matched when it began: it grants nothing there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub empty: Vec<String>,
 }
 
 /// One binding of a grant.
@@ -104,14 +107,16 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
     let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();
     for (binding, owned) in &ledger.owned {
         for id in live_holders(ledger, owned, policy, now) {
-            let state = match owned {
-                _ if owned.drifted => "drifted",
-                _ if owned.disputed => "disputed",
-                _ if owned.landed == Landed::Yes && !owned.revoked => "live",
-                _ if owned.open.is_some() => "under way",
-                _ => "unknown",
+            let state = match &owned.hold {
+                Hold::Drifted { .. } | Hold::Restoring { .. } => "drifted",
+                Hold::Held { sure, .. } | Hold::Renewing { sure, .. } => match sure {
+                    Sure::Answered => "live",
+                    Sure::Disputed => "disputed",
+                },
+                Hold::Granting(call) if call.retry.is_none() => "under way",
+                Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { .. } | Hold::Settling { .. } => "unknown",
             };
-            let trouble = owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string());
+            let trouble = owned.hold.retry().map(|attempt| attempt.trouble.to_string());
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
         }
     }
@@ -141,6 +146,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
             until,
             state,
             access: access.remove(id).unwrap_or_default(),
+            empty: empty(terms),
         });
     }
     let waiting = ledger.refused.iter().map(|(binding, attempt)| Waiting {
@@ -162,6 +168,12 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
     }
 }
 
+fn empty(terms: &Terms) -> Vec<String> {
+    let nothing = terms.places.iter().filter(|(_, resolved)| resolved.places.is_empty());
+    let asks = nothing.filter_map(|(ask, _)| terms.asks.get(ask));
+    asks.map(|ask| format!("{} {}/{}", ask.surface, ask.word("account"), ask.word("region"))).collect()
+}
+
 /// The access whose end has come and that is not proven gone.
 pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
     let mut owed = Vec::new();
@@ -171,20 +183,22 @@ pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
         }
         let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
         let ended = ended.unwrap_or(owned.until).min(now);
-        let state = match owned.revoked && owned.open.is_none() {
-            true => "settling",
-            false if BOUND.after(ended) < now => "overdue",
-            false => "revoking",
+        let state = match &owned.hold {
+            Hold::Settling { .. } => "settling",
+            _ if BOUND.after(ended) < now => "overdue",
+            _ => "revoking",
         };
+        // What failed before it had to go says nothing about its going.
+        let retry = if matches!(owned.hold, Hold::Revoking { .. }) { owned.hold.retry() } else { None };
         owed.push(Owing {
             binding: binding.clone(),
             grants: owned.holders.keys().cloned().collect(),
             ended,
             cause: cause(ledger, owned).0.to_string(),
             state,
-            attempts: owned.attempt.as_ref().map_or(0, |attempt| attempt.count),
-            next: owned.attempt.as_deref().map(Attempt::next),
-            trouble: owned.attempt.as_ref().map(|attempt| attempt.trouble.to_string()),
+            attempts: retry.map_or(0, |attempt| attempt.count),
+            next: retry.map(Attempt::next),
+            trouble: retry.map(|attempt| attempt.trouble.to_string()),
         });
     }
     owed

@@ -36,6 +36,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 requester: requester.clone(),
                 purpose: purpose.clone(),
                 asks: named(asks),
+                places: LiteMap::new(),
                 from: *from,
                 ttl: *ttl,
                 stated: *stated,
@@ -59,6 +60,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 terms.origin = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
                 terms.purpose = purpose.clone();
                 terms.asks = named(asks);
+                terms.places.retain(|ask, _| terms.asks.contains_key(ask));
                 terms.ttl = *ttl;
                 terms.stated = *stated;
                 terms.until = *until;

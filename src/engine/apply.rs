@@ -19,7 +19,11 @@ pub struct Executor {
     /// Calls under way, by their intent.
     flights: BTreeMap<u64, Flight>,
     pending: BTreeSet<Binding>,
+    nonces: Nonces,
 }
+
+/// Where nonces come from; none where there is no randomness to be had.
+pub type Nonces = Box<dyn FnMut() -> Option<Text> + Send>;
 
 struct Flight {
     step: Step,
@@ -28,8 +32,8 @@ struct Flight {
 }
 
 impl Executor {
-    pub fn new(writers: BTreeMap<&'static str, Arc<dyn Write>>) -> Self {
-        Self { writers, flights: BTreeMap::new(), pending: BTreeSet::new() }
+    pub fn new(writers: BTreeMap<&'static str, Arc<dyn Write>>, nonces: Nonces) -> Self {
+        Self { writers, flights: BTreeMap::new(), pending: BTreeSet::new(), nonces }
     }
 
     /// The bindings with a call under way.
@@ -39,11 +43,17 @@ impl Executor {
 
     /// Records the intents and makes the calls, beside everything else. Grants and renewals without a durable intent are
     /// left out; revocations are not.
-    pub fn start(&mut self, cycle: &mut Cycle, steps: Vec<Step>) {
+    pub fn start(&mut self, cycle: &mut Cycle, mut steps: Vec<Step>) {
         if steps.is_empty() {
             return;
         }
         let now = cycle.now();
+        // One for all that begins together: what many places are told alike goes out as one command.
+        let nonce = (self.nonces)();
+        for step in &mut steps {
+            let target = cycle.parts.targets.get(step.binding.surface());
+            step.nonce = nonce.clone().filter(|_| target.is_some_and(|target| target.recalls()));
+        }
         let (ends, gains): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.verb == Verb::Revoke);
         let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
         let mut ready: Vec<Step> = number(ends, &lines);
@@ -63,7 +73,7 @@ impl Executor {
                         TroubleKind::Broken,
                         format!("no surface `{}` in this build", step.binding.surface()),
                     );
-                    let event = Event::Done { intent: step.intent, fate: Fate::Failed(trouble), at: now };
+                    let event = Event::Done { intent: step.intent, fate: Fate::Failed(trouble) };
                     let _ = cycle.sender().send(Happening::Told(event));
                 }
             }
@@ -103,17 +113,14 @@ impl Executor {
                         records.push(Record::Sent { intent, binding, request, stamp });
                     }
                 }
-                Happening::Told(Event::Done { intent, fate, at }) => {
-                    let knew = cycle.here(at);
-                    records.extend(self.land(cycle, intent, fate, knew));
-                }
+                Happening::Told(Event::Done { intent, fate }) => records.extend(self.land(cycle, intent, fate, now)),
                 Happening::Through(intents) => {
                     for intent in intents {
                         let trouble = Trouble::new(TroubleKind::Broken, "the adapter broke off without an answer");
                         records.extend(self.land(cycle, intent, Fate::Unknown(trouble), now));
                     }
                 }
-                Happening::Fetched(_) | Happening::Taken(_) | Happening::Read(_) => {}
+                Happening::Fetched(_) | Happening::Taken(_) | Happening::Read(..) | Happening::Recalled(_) => {}
             }
         }
         cycle.book.write_anyway(now, records);
@@ -122,15 +129,28 @@ impl Executor {
     fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Record> {
         let Flight { step, asked, request } = self.flights.remove(&intent)?;
         let stamp = step.stamp();
-        let Step { verb, binding, until, cause, origin: _, holders: _, act_by: _, before: _, intent: _, stated: _ } =
-            step;
+        let Step {
+            verb,
+            binding,
+            until,
+            cause,
+            origin: _,
+            holders: _,
+            act_by: _,
+            before: _,
+            intent: _,
+            nonce: _,
+            stated: _,
+        } = step;
         self.pending.remove(&binding);
         cycle.changed(&binding);
         match &fate {
-            Fate::Done | Fate::Gone | Fate::Standing => tracing::info!(%verb, %binding, fate = ?fate, "done"),
+            Fate::Done | Fate::Gone | Fate::Standing | Fate::Absent => {
+                tracing::info!(%verb, %binding, fate = ?fate, "done")
+            }
             Fate::Failed(trouble) | Fate::Unknown(trouble) => {
                 let ledger = cycle.ledger();
-                let owned = ledger.owned.get(&binding).and_then(|owned| owned.attempt.as_deref());
+                let owned = ledger.owned.get(&binding).and_then(|owned| owned.hold.retry());
                 let before = owned.or(ledger.refused.get(&binding).map(AsRef::as_ref));
                 // A debt is tried for ever, and fails each time in the same way.
                 if before.is_some_and(|attempt| attempt.trouble.kind == trouble.kind) {
@@ -146,7 +166,7 @@ impl Executor {
 }
 
 fn intent(step: &Step) -> Record {
-    let Step { verb, binding, until, holders, cause, act_by, before, origin: _, intent: _, stated: _ } = step;
+    let Step { verb, binding, until, holders, cause, act_by, before, nonce, origin: _, intent: _, stated: _ } = step;
     Record::Intend {
         verb: *verb,
         binding: binding.clone(),
@@ -154,6 +174,7 @@ fn intent(step: &Step) -> Record {
         until: *until,
         before: before.clone(),
         act_by: *act_by,
+        nonce: nonce.clone(),
         holders: holders.clone(),
         stamp: step.stamp(),
     }

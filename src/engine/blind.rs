@@ -2,20 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
-use crate::model::{Binding, Reading, Seen, Selector, Sight, Trouble, TroubleKind};
+use crate::model::{Binding, Reading, Seen, Selector, Trouble, TroubleKind};
 
 use super::Broke;
 
 /// One reading for each question, whatever became of the look: what brought none is blind. A question without an answer
 /// would be awaited for ever.
-pub fn whole(
-    selectors: Vec<Selector>,
-    bindings: Vec<Binding>,
-    came: Result<Vec<Reading>, Broke>,
-    at: Timestamp,
-) -> Vec<Reading> {
+pub fn whole(selectors: Vec<Selector>, bindings: Vec<Binding>, came: Result<Vec<Reading>, Broke>) -> Vec<Reading> {
     let (mut readings, why) = match came {
         Ok(readings) => (readings, "the adapter did not answer this".to_owned()),
         Err(broke) => (Vec::new(), broke.to_string()),
@@ -25,13 +18,13 @@ pub fn whole(
     for reading in &readings {
         match reading {
             Reading::Answer { selector, .. } => drop(asked.remove(selector)),
-            Reading::Sight(Sight { binding, .. }) => drop(looked.remove(binding)),
+            Reading::Sight { binding, .. } => drop(looked.remove(binding)),
         }
     }
     let trouble = Trouble::new(TroubleKind::Broken, why);
-    let answer = |selector| Reading::Answer { selector, at, places: Err(trouble.clone()) };
+    let answer = |selector| Reading::Answer { selector, places: Err(trouble.clone()) };
     readings.extend(asked.into_iter().map(answer));
-    let sight = |binding| Reading::Sight(Sight { binding, at, seen: Seen::Blind(trouble.clone()) });
+    let sight = |binding| Reading::Sight { binding, seen: Seen::Blind(trouble.clone()) };
     readings.extend(looked.into_iter().map(sight));
     readings
 }
@@ -58,7 +51,7 @@ impl Blinds {
                     let now = places.as_ref().err();
                     (&*selector.scope, put(&mut self.answers, selector, now), now)
                 }
-                Reading::Sight(Sight { binding, seen, .. }) => {
+                Reading::Sight { binding, seen } => {
                     let now = if let Seen::Blind(trouble) = seen { Some(trouble) } else { None };
                     (binding.place(), put(&mut self.sights, binding, now), now)
                 }
@@ -102,11 +95,9 @@ mod tests {
     #[test]
     fn every_question_has_a_reading_whatever_became_of_the_look() {
         let (one, two) = (binding("one"), binding("two"));
-        let sight = |binding: &Binding| {
-            Reading::Sight(Sight { binding: binding.clone(), at: Timestamp::UNIX_EPOCH, seen: Seen::Absent })
-        };
-        let readings = whole(Vec::new(), vec![one.clone(), two.clone()], Ok(vec![sight(&one)]), Timestamp::UNIX_EPOCH);
-        let [Reading::Sight(_), Reading::Sight(Sight { binding, seen: Seen::Blind(_), .. })] = &readings[..] else {
+        let sight = |binding: &Binding| Reading::Sight { binding: binding.clone(), seen: Seen::Absent };
+        let readings = whole(Vec::new(), vec![one.clone(), two.clone()], Ok(vec![sight(&one)]));
+        let [Reading::Sight { .. }, Reading::Sight { binding, seen: Seen::Blind(_) }] = &readings[..] else {
             panic!("{readings:?}")
         };
         assert_eq!(*binding, two);
@@ -117,17 +108,13 @@ mod tests {
         let mut blinds = Blinds::default();
         let blind = |kind| {
             let trouble = Trouble::new(kind, "at another time each time");
-            vec![Reading::Sight(Sight {
-                binding: binding("one"),
-                at: Timestamp::UNIX_EPOCH,
-                seen: Seen::Blind(trouble),
-            })]
+            vec![Reading::Sight { binding: binding("one"), seen: Seen::Blind(trouble) }]
         };
         for kind in [TroubleKind::Denied, TroubleKind::Denied, TroubleKind::Throttled] {
             blinds.tell(&blind(kind));
             assert_eq!(blinds.sights.values().copied().collect::<Vec<_>>(), [kind]);
         }
-        let seen = Reading::Sight(Sight { binding: binding("one"), at: Timestamp::UNIX_EPOCH, seen: Seen::Absent });
+        let seen = Reading::Sight { binding: binding("one"), seen: Seen::Absent };
         blinds.tell(&[seen]);
         assert!(blinds.sights.is_empty());
     }

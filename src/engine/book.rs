@@ -20,6 +20,8 @@ pub struct Book {
     fault: Option<Fault>,
     /// The reserve was given up so that revocations can be recorded; when it was last asked for again.
     starved: Option<Timestamp>,
+    /// That the journal cannot be written is on the log.
+    told: bool,
     /// Numbers that intents had while the journal was away, and what they are now.
     aliases: BTreeMap<u64, u64>,
     /// The next number for an intent that is not durable: far above all real ones.
@@ -37,7 +39,7 @@ struct Fault {
 impl Book {
     /// `ledger`: what the journal's lines come to.
     pub fn new(journal: Box<dyn Journal>, ledger: Ledger) -> Self {
-        Self { journal, ledger, fault: None, starved: None, aliases: BTreeMap::new(), unreal: 1 << 62 }
+        Self { journal, ledger, fault: None, starved: None, told: false, aliases: BTreeMap::new(), unreal: 1 << 62 }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -55,17 +57,17 @@ impl Book {
 
     /// Makes records durable and folds them in. `None` if that failed: then nothing may be done that depends on them.
     pub fn write(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
-        if self.starved.is_some() { None } else { self.append(now, records) }
+        if self.starved.is_some() { None } else { self.append(now, now, records) }
     }
 
-    fn append(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
+    fn append(&mut self, at: Timestamp, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
         if self.fault.is_some() {
             return None;
         }
         if records.is_empty() {
             return Some(Vec::new());
         }
-        match self.journal.append(now, records) {
+        match self.journal.append(at, records) {
             Ok(lines) => {
                 lines.iter().for_each(|line| fold(&mut self.ledger, line));
                 self.checkpoint(now);
@@ -85,7 +87,7 @@ impl Book {
             return Vec::new();
         }
         let kept = records.clone();
-        if let Some(lines) = self.append(now, records) {
+        if let Some(lines) = self.append(now, now, records) {
             return lines;
         }
         let lines: Vec<Line> = kept
@@ -114,6 +116,11 @@ impl Book {
 
     /// Opens a failed journal again, if it rested long enough, and records what was done meanwhile.
     pub fn mend(&mut self, now: Timestamp) {
+        // Time may have been put right: nobody rests until a moment that was wrong.
+        self.starved = self.starved.map(|tried| tried.min(now));
+        if let Some(fault) = &mut self.fault {
+            fault.tried = fault.tried.min(now);
+        }
         if let (None, Some(tried)) = (&self.fault, self.starved)
             && now >= REST.after(tried)
         {
@@ -139,7 +146,7 @@ impl Book {
         let mut written = 0;
         for line in owed.by_ref() {
             let record = self.renumber(line.record.clone());
-            match self.append(line.at, vec![record]) {
+            match self.append(line.at, now, vec![record]) {
                 Some(lines) => {
                     written += 1;
                     if let Some(real) = lines.first() {
@@ -155,7 +162,10 @@ impl Book {
                 again.owed = fault.owed.into_iter().skip(written).collect();
                 self.ledger = memory;
             }
-            None => tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded"),
+            None => {
+                self.told = false;
+                tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded");
+            }
         }
     }
 
@@ -176,7 +186,9 @@ impl Book {
     }
 
     fn fail(&mut self, now: Timestamp, error: &JournalError) {
-        tracing::error!(error = %error, "the journal cannot be written: grants stop, revocations go on");
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!(error = %error, "the journal cannot be written: grants stop, revocations go on");
+        }
         let again = REST.before(now);
         self.fault = Some(Fault {
             why: error.to_string(),

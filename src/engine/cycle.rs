@@ -5,17 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     decide::{FRESH, Ground, Intake, SETTLE, admit, close, desire, earliest, plan},
-    model::{Binding, GrantId, Ledger, Policy, Reading, Record, Selector, Sight, Standstill, Still, Survey},
+    model::{Answer, Binding, GrantId, Ledger, Policy, Record, Selector, Span, Standstill, Still, Survey},
 };
 
 use super::{
     Book, Broke,
-    age::Age,
+    age::{Age, Distrust},
     blind, gate,
     intake::Librarian,
     parts::{Happening, Outlook, Parts, sources},
@@ -23,10 +23,14 @@ use super::{
     troubles::Troubles,
 };
 
+/// How old the journal's latest line gets while anything is ours: after a reboot with a clock that is behind, an end may be late by
+/// that much and the time that the machine was down.
+const TICK: Span = Span::minutes(10);
+
 pub struct Cycle {
     pub parts: Parts,
     pub book: Book,
-    survey: Survey,
+    pub(super) survey: Survey,
     pub(super) intake: Option<Intake>,
     /// At home, or out with a task that reads a revision.
     pub(super) librarian: Option<Librarian>,
@@ -37,10 +41,12 @@ pub struct Cycle {
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
-    /// Looks that are under way.
-    reading: BTreeSet<Binding>,
+    /// Looks that are under way, and whether what they bring still counts: it does not where we changed something meanwhile.
+    pub(super) reading: BTreeMap<Binding, bool>,
+    /// Lost answers that are being fetched.
+    pub(super) recalling: BTreeSet<u64>,
     pub(super) asking: BTreeMap<Selector, Option<Timestamp>>,
-    blinds: blind::Blinds,
+    pub(super) blinds: blind::Blinds,
     /// Accepted by this process.
     fresh: BTreeSet<GrantId>,
     happenings: UnboundedReceiver<Happening>,
@@ -53,7 +59,7 @@ impl Cycle {
     pub fn new(parts: Parts, book: Book) -> Self {
         let (sender, happenings) = unbounded_channel();
         Self {
-            age: Age::new(parts.clock.as_ref(), book.ledger().clock),
+            age: Age::new(parts.clock.as_ref(), book.ledger()),
             parts,
             book,
             survey: Survey::default(),
@@ -64,7 +70,8 @@ impl Cycle {
             answered: None,
             since: Timestamp::MIN,
             troubles: Troubles::default(),
-            reading: BTreeSet::new(),
+            reading: BTreeMap::new(),
+            recalling: BTreeSet::new(),
             asking: BTreeMap::new(),
             blinds: blind::Blinds::default(),
             fresh: BTreeSet::new(),
@@ -81,19 +88,55 @@ impl Cycle {
         self.book.ledger()
     }
 
-    /// Now, by the engine's own time: a clock that is stepped back makes no end late.
+    /// Now, by the engine's own time, which no step of the machine's clock stops or turns back.
     pub fn now(&self) -> Timestamp {
-        self.age.now(self.parts.clock.as_ref(), self.ledger().clock)
+        self.age.now(self.parts.clock.as_ref())
     }
 
-    /// How far that is ahead of the clock.
-    pub fn ahead(&self) -> SignedDuration {
-        self.now().duration_since(self.parts.clock.now()).max(SignedDuration::ZERO)
+    /// Records that this process took the journal over.
+    pub fn start(&mut self, version: &str) {
+        let start = self.age.start(self.parts.clock.as_ref(), version);
+        self.book.write(self.now(), vec![start]);
     }
 
-    /// A moment that an adapter read from the clock, in the time of [`Cycle::now`].
-    pub fn here(&self, at: Timestamp) -> Timestamp {
-        at.checked_add(self.ahead()).map_or(at, |at| at.min(self.now()))
+    /// Takes the machine's clock for right, as an operator says. Answers why it was not trusted; `None` if it was.
+    ///
+    /// # Errors
+    /// The journal cannot be written: then nothing was accepted.
+    pub fn accept_clock(&mut self, because: &str) -> Result<Option<Distrust>, &'static str> {
+        self.time();
+        let clock = self.parts.clock.clone();
+        let Some(distrust) = self.age.distrust(clock.as_ref()) else { return Ok(None) };
+        let record = self.age.accept(clock.as_ref(), because);
+        match self.book.write(self.now(), vec![record]) {
+            Some(_) => Ok(Some(distrust)),
+            None => Err("the journal cannot be written: nothing was accepted"),
+        }
+    }
+
+    /// Looks at the machine's clock, and records what it did where time goes on otherwise from now on.
+    fn time(&mut self) {
+        let clock = self.parts.clock.clone();
+        let record = self.age.look(clock.as_ref());
+        let record = record.or_else(|| self.age.drift(clock.steady(), self.ledger().era.as_ref()));
+        let Some(record) = record else { return };
+        let back = matches!(record, Record::Clock { step, .. } if step < 0);
+        let now = self.now();
+        self.book.write_anyway(now, vec![record]);
+        if !back {
+            return;
+        }
+        tracing::warn!("the machine's clock was put right: time goes on from there");
+        // Whatever was stamped with a moment that has not come yet would wait for it.
+        self.survey.clear();
+        self.asking.clear();
+        self.reading.values_mut().for_each(|counts| *counts = false);
+        self.since = self.since.min(now);
+        self.answered = self.answered.map(|at| at.min(now));
+        self.troubles.clamp(now);
+        if let Some(intake) = &mut self.intake {
+            intake.at = intake.at.min(now);
+        }
     }
 
     /// Whether a fetch, a read of a revision or a look at the cloud is under way.
@@ -124,6 +167,7 @@ impl Cycle {
 
     /// Goes on with another journal, that says the same: what was decided on a draft is decided anew, from what was read.
     pub fn rest_on(&mut self, book: Book) {
+        self.age = Age::new(self.parts.clock.as_ref(), book.ledger());
         self.book = book;
         self.fresh.clear();
     }
@@ -178,23 +222,8 @@ impl Cycle {
             Happening::Told(_) | Happening::Through(_) => return Some(happening),
             Happening::Fetched(answer) => self.fetched(answer),
             Happening::Taken(taken) => self.taken(*taken),
-            Happening::Read(readings) => {
-                self.tasks -= 1;
-                self.blinds.tell(&readings);
-                let now = self.now();
-                for mut reading in readings {
-                    match &mut reading {
-                        Reading::Sight(Sight { binding, at, seen: _ }) => {
-                            self.reading.remove(binding);
-                            *at = self.here(*at);
-                        }
-                        Reading::Answer { selector, .. } => {
-                            self.asking.entry(selector.clone()).and_modify(|asked| *asked = Some(now));
-                        }
-                    }
-                    self.survey.take(reading, now);
-                }
-            }
+            Happening::Read(began, readings) => self.looked(began, readings),
+            Happening::Recalled(answers) => self.recalled(answers),
         }
         if self.again && !self.fetching {
             self.fetch();
@@ -202,19 +231,27 @@ impl Cycle {
         None
     }
 
-    /// A call to this binding ended: what was seen of it before says nothing any more.
+    /// A call to this binding ended: what was seen of it before, or is being looked at now, says nothing any more.
     pub fn changed(&mut self, binding: &Binding) {
         self.survey.unsee(binding);
+        if let Some(counts) = self.reading.get_mut(binding) {
+            *counts = false;
+        }
     }
 
     /// Decides: ends what is over, admits what the revision brings, plans. Records what it decides; makes no call.
     pub fn turn(&mut self, pending: &BTreeSet<Binding>) -> Outlook {
+        self.time();
         let now = self.now();
         self.book.mend(now);
+        // How far time had come must not be forgotten where an end depends on it.
+        if !self.ledger().owned.is_empty() && self.ledger().clock.is_none_or(|latest| latest < TICK.before(now)) {
+            self.book.write(now, vec![Record::Tick {}]);
+        }
         self.retry(now);
         let policy = self.parts.policy.clone();
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
-        let distrust = self.age.distrust(self.parts.clock.now(), now);
+        let distrust = self.age.distrust(self.parts.clock.as_ref()).map(Distrust::sentence);
         let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
         let unread = self.troubles.standstill();
         let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
@@ -267,16 +304,22 @@ impl Cycle {
         selectors.retain(|selector| match (self.asking.get(selector), self.survey.answers.get(selector)) {
             (None, _) => true,
             (Some(None), _) => false,
-            (Some(Some(at)), Some(Err(_))) => {
+            (Some(Some(at)), Some(Answer { places: Err(_), .. })) => {
                 let again = FRESH.after(*at);
                 outlook.plan.wake = earliest(outlook.plan.wake, again);
                 again <= now
             }
-            (Some(Some(_)), _) => false,
+            // It was asked before a grant began that asks it too.
+            (Some(Some(_)), _) => true,
         });
         self.read(selectors, outlook.plan.reads.iter().cloned().collect());
-        let records = outlook.plan.records.clone();
-        if !records.is_empty() && self.book.write(now, records).is_some() {
+        self.recall(&outlook.plan.recalls);
+        // What became of a lost call may be what an end waits for: that is held up by nothing.
+        let (fates, records): (Vec<_>, Vec<_>) =
+            outlook.plan.records.iter().cloned().partition(|record| matches!(record, Record::Fate { .. }));
+        let told = !self.book.write_anyway(now, fates).is_empty();
+        let written = !records.is_empty() && self.book.write(now, records).map(|lines| gate::alert(&lines)).is_some();
+        if told || written {
             // They may be what the next steps wait for.
             outlook.plan.wake = Some(now);
         }
@@ -287,34 +330,10 @@ impl Cycle {
         }
         self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));
         self.survey.fade(SETTLE.before(SETTLE.before(now)));
+        let open: BTreeSet<u64> =
+            if self.survey.recalled.is_empty() { BTreeSet::new() } else { self.book.ledger().open().collect() };
+        self.survey.recalled.retain(|intent, _| open.contains(intent));
         outlook
-    }
-
-    fn read(&mut self, selectors: BTreeSet<Selector>, bindings: BTreeSet<Binding>) {
-        let mut tasks: BTreeMap<&'static str, (Vec<Selector>, Vec<Binding>)> = BTreeMap::new();
-        let readers = &self.parts.readers;
-        let known = |surface: &str| readers.keys().copied().find(|key| *key == surface);
-        for selector in selectors {
-            if let Some(surface) = known(&selector.surface) {
-                self.asking.insert(selector.clone(), None);
-                tasks.entry(surface).or_default().0.push(selector);
-            }
-        }
-        for binding in bindings {
-            if let Some(surface) = known(binding.surface())
-                && self.reading.insert(binding.clone())
-            {
-                tasks.entry(surface).or_default().1.push(binding);
-            }
-        }
-        for (surface, (selectors, bindings)) in tasks {
-            let Some(reader) = self.parts.readers.get(surface).cloned() else { continue };
-            let asked = (selectors.clone(), bindings.clone(), self.parts.clock.now());
-            self.spawn("a look", async move { reader.read(&selectors, &bindings).await }, move |came| {
-                let (selectors, bindings, at) = asked;
-                Happening::Read(blind::whole(selectors, bindings, came, at))
-            });
-        }
     }
 
     /// Begins a task; whatever becomes of it, one happening comes of it.

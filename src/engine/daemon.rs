@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::model::{Policy, Span};
 
-use super::{Cycle, Executor, Happening, Outlook};
+use super::{Cycle, Executor, Happening, Outlook, brake::Brake};
 
 /// How long a stopping daemon waits for the calls under way, in real time: their fates are better known than guessed.
 const FAREWELL: Duration = Duration::from_secs(20);
@@ -40,59 +40,73 @@ pub struct Daemon {
     pub cycle: Cycle,
     pub executor: Executor,
     pub pulse: Pulse,
+    brake: Brake,
 }
 
 impl Daemon {
-    /// Runs until it is told to stop. `told` hears of every turn of the loop.
+    pub fn new(cycle: Cycle, executor: Executor, pulse: Pulse) -> Self {
+        Self { cycle, executor, pulse, brake: Brake::default() }
+    }
+
+    /// Runs until it is told to stop. `told` hears of every turn of the loop. Polls, sweeps and pauses wait by the steady clock:
+    /// a step of the machine's clock neither stops them nor makes them come all at once.
     pub async fn run(mut self, mut orders: UnboundedReceiver<Order>, mut told: impl FnMut(&Cycle, &Outlook)) {
         let clock = self.cycle.parts.clock.clone();
-        let mut polled = self.cycle.now();
-        let mut sweep_at = (self.pulse.sweep)(polled);
-        self.cycle.fetch();
-        self.cycle.sweep();
+        let mut poll_at = clock.steady();
+        let mut sweep_at = Some(poll_at);
         loop {
+            let steady = clock.steady();
+            if steady >= poll_at {
+                poll_at = steady.saturating_add(passed(self.pulse.poll));
+                self.cycle.fetch();
+            }
+            if sweep_at.is_some_and(|at| steady >= at) {
+                sweep_at = self.next_sweep(steady);
+                self.cycle.sweep();
+            }
             let outlook = self.turn();
             told(&self.cycle, &outlook);
-            let poll_at = self.pulse.poll.after(polled);
-            let wake = [sweep_at, outlook.plan.wake].into_iter().flatten().fold(poll_at, Timestamp::min);
-            let by_clock = wake.checked_sub(self.cycle.ahead()).unwrap_or(wake);
+            let now = self.cycle.now();
+            let pause = self.brake.turn(&outlook, now);
+            let wake = outlook.plan.wake.map(|wake| pause.map_or(wake, |pause| pause.max(wake)));
+            let wake = wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default());
+            let due = [Some(poll_at), sweep_at].into_iter().flatten().map(|at| at.saturating_sub(clock.steady()));
+            let span = due.chain(wake).min().unwrap_or_default();
+            let until = SignedDuration::try_from(span).ok().and_then(|span| clock.now().checked_add(span).ok());
             // Biased: an order to stop and a fate go before the next thing to do.
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
-                    Some(Order::Fetch) => {
-                        polled = self.cycle.now();
-                        self.cycle.fetch();
-                    }
+                    Some(Order::Fetch) => poll_at = Duration::ZERO,
                     Some(Order::Sweep) => self.cycle.sweep(),
                     Some(Order::Configure(policy, pulse)) => {
                         self.cycle.reconfigure(policy);
                         self.pulse = pulse;
-                        sweep_at = (self.pulse.sweep)(self.cycle.now());
-                        self.cycle.fetch();
+                        sweep_at = self.next_sweep(clock.steady());
+                        poll_at = Duration::ZERO;
                     }
                     Some(Order::Beat) => {}
                 },
                 happening = self.cycle.next() => self.absorb(happening),
-                () = clock.sleep(by_clock) => {}
-            }
-            let now = self.cycle.now();
-            if now >= self.pulse.poll.after(polled) {
-                polled = now;
-                self.cycle.fetch();
-            }
-            if sweep_at.is_some_and(|at| now >= at) {
-                sweep_at = (self.pulse.sweep)(now);
-                self.cycle.sweep();
+                () = clock.sleep(until.unwrap_or(Timestamp::MAX)) => {}
             }
         }
         self.farewell().await;
     }
 
+    /// When the next sweep is, by the steady clock: cron counts on the engine's time.
+    fn next_sweep(&self, steady: Duration) -> Option<Duration> {
+        let now = self.cycle.now();
+        let next = (self.pulse.sweep)(now)?;
+        Some(steady.saturating_add(Duration::try_from(next.duration_since(now)).unwrap_or_default()))
+    }
+
     /// Decides and begins what was decided.
     pub fn turn(&mut self) -> Outlook {
-        let outlook = self.cycle.turn(self.executor.pending());
+        let mut outlook = self.cycle.turn(self.executor.pending());
+        let (now, steady) = (self.cycle.now(), self.cycle.parts.clock.steady());
+        self.brake.steps(&mut outlook, now, steady);
         self.executor.start(&mut self.cycle, outlook.plan.steps.clone());
         outlook
     }
@@ -138,17 +152,23 @@ impl Daemon {
     pub async fn once(&mut self) -> (Outlook, usize) {
         let failures = |cycle: &Cycle| {
             let ledger = cycle.ledger();
-            ledger.refused.len() + ledger.owned.values().filter(|owned| owned.attempt.is_some()).count()
+            ledger.refused.len() + ledger.owned.values().filter(|owned| owned.hold.retry().is_some()).count()
         };
         loop {
             let outlook = self.turn();
             if self.busy() {
                 let happening = self.cycle.next().await;
                 self.absorb(happening);
-            } else if outlook.plan.wake.is_none_or(|wake| wake > self.cycle.now()) {
+            } else if outlook.plan.wake.is_none_or(|wake| wake > self.cycle.now())
+                || self.brake.turn(&outlook, self.cycle.now()).is_some()
+            {
                 let failed = failures(&self.cycle);
                 return (outlook, failed);
             }
         }
     }
+}
+
+fn passed(span: Span) -> Duration {
+    Duration::from_secs(u64::try_from(span.as_seconds()).unwrap_or_default())
 }

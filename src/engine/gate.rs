@@ -22,6 +22,13 @@ pub fn alert(lines: &[Line]) {
             Record::Suspend { grant, commit, .. } => {
                 tracing::error!(%grant, %commit, "suspended: a head that is not accepted deletes its file");
             }
+            Record::Dispute { binding, .. } => {
+                tracing::warn!(%binding, "disputed: it is there and may be ours; it ends with its grant")
+            }
+            Record::Gone { binding, .. } => tracing::warn!(%binding, "its place no longer exists"),
+            Record::Resolve { grant, places, .. } if places.is_empty() => {
+                tracing::warn!(%grant, "no host matched when it began: it grants nothing there");
+            }
             Record::Withhold { grant, what } => tracing::warn!(%grant, reason = %what.reason, "withheld"),
             _ => {}
         }

@@ -3,11 +3,13 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+
 use crate::{
     decide::{Intake, Targets},
     model::{
-        Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Provenance, Read, Reading, Source, SourceError,
-        Standstill, Verb,
+        Clock, Commit, Event, Finding, GrantId, Ledger, Plan, Policy, Provenance, Read, Reading, Recalled, Source,
+        SourceError, Standstill, Verb,
     },
 };
 
@@ -28,8 +30,10 @@ pub enum Happening {
     Fetched(Result<Commit, SourceError>),
     /// A revision was read, or could not be.
     Taken(Box<Taken>),
-    /// A look at the cloud came back.
-    Read(Vec<Reading>),
+    /// A look at the cloud came back that began at that moment.
+    Read(Timestamp, Vec<Reading>),
+    /// What became of calls whose answers were lost, by their intents.
+    Recalled(Vec<(u64, Recalled)>),
     /// A writer tells of a step.
     Told(Event),
     /// A writer is through with these intents: whatever it did not tell of is of unknown fate.

@@ -74,6 +74,14 @@ impl Troubles {
         self.unread = Some((head, error, tries));
     }
 
+    /// Time was put right: nobody rests until a moment that was wrong.
+    pub fn clamp(&mut self, now: Timestamp) {
+        let latest = Attempt::CAP.after(now);
+        let fetch = self.fetch.as_mut().and_then(|(_, tries)| tries.as_mut());
+        let unread = self.unread.as_mut().map(|(.., tries)| tries);
+        fetch.into_iter().chain(unread).for_each(|tries| tries.next = tries.next.min(latest));
+    }
+
     /// Whether a head is to be left alone for now: it could not be read a moment ago.
     pub fn rests(&self, head: &Commit, now: Timestamp) -> bool {
         self.unread.as_ref().is_some_and(|(commit, _, tries)| commit == head && now < tries.next)

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     disk::failed,
-    line::{self, Head, Said, hex},
+    line::{self, Head, Said, Wrong, hex},
 };
 use crate::model::{JournalError, Line, Record};
 
@@ -82,14 +82,17 @@ pub(super) fn walk<E: From<JournalError>>(
     let mut segment = Segment { head: before.clone(), lines: 0, batches: 0, length: 0, first: 0, tail: 0 };
     let mut at = before;
     let mut batch: Vec<(Head, Line)> = Vec::new();
+    // Lines that this release cannot read, and the first of them: only a batch that proves whole shows that they are no damage.
+    let (mut strange, mut newer) = (0, None);
     let mut hash = Sha256::new();
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
         reader.read_until(b'\n', &mut bytes).map_err(failed("read", path))?;
-        let number = segment.lines + batch.len() as u64 + 1;
+        let count = batch.len() as u64 + strange;
+        let number = segment.lines + count + 1;
         let corrupt = |what: String| JournalError::Corrupt(format!("{}, line {number}: {what}", path.display()));
-        let expected = || line::commit(&at, batch.len() as u64, &hex(&hash.clone().finalize()));
+        let expected = || line::commit(&at, count, &hex(&hash.clone().finalize()));
         let Some(text) = bytes.strip_suffix(b"\n") else {
             if !line::cut_short(&at, &bytes, &expected()) {
                 let what = "expected a newline at the end, and this is not what an interrupted write leaves";
@@ -99,7 +102,22 @@ pub(super) fn walk<E: From<JournalError>>(
             return Ok(segment);
         };
         segment.tail += bytes.len() as u64;
-        match line::parse(&at, text).map_err(corrupt)? {
+        let read = match line::parse(&at, text) {
+            Ok(said) => said,
+            Err(Wrong::Damage(what)) => return Err(corrupt(what).into()),
+            Err(Wrong::Newer(what)) => {
+                let what = format!(
+                    "{}, line {number}: {what}: a newer grantd wrote this journal; run that one",
+                    path.display()
+                );
+                newer.get_or_insert(what);
+                strange += 1;
+                hash.update(&bytes);
+                at = at.next(&bytes);
+                continue;
+            }
+        };
+        match read {
             Said::Record(line) => {
                 if later && segment.batches == 0 && !matches!(line.record, Record::Checkpoint { .. }) {
                     let what = "expected a checkpoint: every segment but the first begins with one, in its own batch";
@@ -112,11 +130,14 @@ pub(super) fn walk<E: From<JournalError>>(
                 at = at.next(&bytes);
                 batch.push((at.clone(), *line));
             }
-            Said::Commit if batch.is_empty() || expected() != bytes => {
+            Said::Commit if count == 0 || expected() != bytes => {
                 let what = format!("expected {}", String::from_utf8_lossy(&expected()).trim_end());
                 return Err(corrupt(what).into());
             }
             Said::Commit => {
+                if let Some(newer) = newer {
+                    return Err(JournalError::Newer(newer).into());
+                }
                 at = at.next(&bytes);
                 segment.head = at.clone();
                 segment.lines = number;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Line, Record, instant};
+use crate::model::{FORMAT, Line, Record, instant};
 
 /// A place in the chain: a line's number and the SHA-256 of its bytes with the newline, in hexadecimal.
 /// Prints as `SEQ:HASH` and reads back from that.
@@ -85,8 +85,23 @@ pub(super) enum Said {
     Commit,
 }
 
-/// Reads the line after `before`. The error says what is wrong with it.
-pub(super) fn parse(before: &Head, line: &[u8]) -> Result<Said, String> {
+/// What is wrong with a line.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// It is not what it should be.
+    Damage(String),
+    /// It is in order, and says what this release does not know.
+    Newer(String),
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self::Damage(what)
+    }
+}
+
+/// Reads the line after `before`.
+pub(super) fn parse(before: &Head, line: &[u8]) -> Result<Said, Wrong> {
     let rest = line.strip_prefix(opening(before).as_bytes()).ok_or_else(|| misfit(before, line))?;
     if rest.starts_with(b"\"commit\":{") {
         return Ok(Said::Commit);
@@ -97,8 +112,18 @@ pub(super) fn parse(before: &Head, line: &[u8]) -> Result<Said, String> {
         let at = instant(str::from_utf8(rest.get(..end)?).ok()?).ok()?;
         Some((at, rest.get(end..)?.strip_prefix(b"\",")?))
     };
-    let (at, fields) = timed().ok_or("expected `at`, a time in RFC 3339, or `commit` after `prev`")?;
-    let record = serde_json::from_slice(&[b"{", fields].concat()).map_err(|error| unread(&error))?;
+    let (at, fields) =
+        timed().ok_or_else(|| "expected `at`, a time in RFC 3339, or `commit` after `prev`".to_owned())?;
+    let body = [b"{", fields].concat();
+    let record: Record =
+        serde_json::from_slice(&body).map_err(|error| strange(&body).unwrap_or_else(|| unread(&error).into()))?;
+    if let Record::Start { format, version, .. } | Record::Init { format, version, .. } = &record
+        && *format > FORMAT
+    {
+        return Err(Wrong::Newer(format!(
+            "grantd {version} wrote on in format {format}, and this release reads up to {FORMAT}"
+        )));
+    }
     Ok(Said::Record(Box::new(Line { seq: before.seq + 1, at, record })))
 }
 
@@ -137,6 +162,19 @@ fn misfit(before: &Head, line: &[u8]) -> String {
         }
         Ok(_) => format!("expected it to begin with `{}`, spelled like that", opening(before)),
     }
+}
+
+/// A whole object of a kind that nobody here knows: damage does not make one.
+fn strange(body: &[u8]) -> Option<Wrong> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let Kind { kind } = serde_json::from_slice(body).ok()?;
+    let known = serde_json::from_value::<Record>(serde_json::json!({ "kind": kind }));
+    let unknown = known.is_err_and(|error| error.to_string().starts_with("unknown variant"));
+    let plain = kind.len() <= 64 && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    (unknown && plain).then(|| Wrong::Newer(format!("`{kind}` is a kind of record that this release does not know")))
 }
 
 fn unread(error: &serde_json::Error) -> String {

@@ -19,7 +19,7 @@ fn at(n: i64) -> Timestamp {
 }
 
 fn start(n: usize) -> Record {
-    Record::Start { version: format!("0.1.{n}").into() }
+    Record::Start { version: format!("0.1.{n}").into(), format: 2, boot: None, steady: 0, wall: None }
 }
 
 /// An intent to revoke, as long as a real one.

@@ -50,6 +50,9 @@ pub enum JournalError {
     /// A complete line that is not what it should be.
     #[error("{0}")]
     Corrupt(String),
+    /// A later release of grantd wrote it: what its lines say is not known here.
+    #[error("{0}")]
+    Newer(String),
     /// The file system failed: full, read-only, broken.
     #[error("{0}")]
     Io(String),

@@ -5,14 +5,20 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ask, AskId, Binding, Cause, Commit, GrantId, Holders, Link, Oid, Proof, Span, Stamp, Text, Trouble, Verb, Vouched,
+    Ask, AskId, Attempt, Binding, Cause, Commit, Era, FORMAT, GrantId, Link, Oid, Owned, Proof, Span, Text, Vouched,
     Withheld,
 };
 
 /// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
+    /// How the lines are to be read, as the last `init` or `start` says.
+    #[serde(default = "oldest")]
+    pub format: u32,
+    /// By what the engine's time went last.
+    #[serde(default)]
+    pub era: Option<Era>,
     /// The head at `init`.
     pub origin: Option<Commit>,
     /// The head that was accepted last.
@@ -25,7 +31,7 @@ pub struct Ledger {
     pub adopted: bool,
     /// Why granting stands still, if it does.
     pub freeze: Option<Freeze>,
-    /// The latest time on any line: our clock never counts as earlier than this.
+    /// The latest time on any line since time was put right last: ours never counts as earlier than this.
     pub clock: Option<Timestamp>,
     /// Grants that are accepted and not over.
     pub grants: BTreeMap<GrantId, Terms>,
@@ -50,8 +56,49 @@ pub struct Ledger {
     /// Grants that failed before they owned anything, and when to try again.
     #[serde(with = "pairs")]
     pub refused: BTreeMap<Binding, Box<Attempt>>,
+    /// What a grant asks for at a place that no longer exists, and since when that is known.
+    #[serde(default, with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
+    pub gone: BTreeMap<Binding, Timestamp>,
     /// Who was withdrawn when, within the last hour before `clock`.
     pub withdrawn: Vec<(Timestamp, GrantId)>,
+}
+
+impl Ledger {
+    /// The intents whose fate is not known.
+    pub fn open(&self) -> impl Iterator<Item = u64> {
+        self.owned.values().filter_map(|owned| owned.hold.call()).map(|call| call.intent)
+    }
+}
+
+/// What a journal without a number was written by.
+fn oldest() -> u32 {
+    1
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            era: None,
+            origin: None,
+            head: None,
+            headed: None,
+            adopted: false,
+            freeze: None,
+            clock: None,
+            grants: BTreeMap::new(),
+            used: BTreeMap::new(),
+            prior: BTreeMap::new(),
+            held: BTreeMap::new(),
+            withheld: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            withdrawn: Vec::new(),
+        }
+    }
 }
 
 /// Granting stands still since `since`.
@@ -86,6 +133,9 @@ pub struct Terms {
     pub purpose: Text,
     /// What is left of the entries that were accepted: edits can only take some out.
     pub asks: LiteMap<AskId, Arc<Ask>>,
+    /// The places that entries came to when the grant began, where a question had to be answered for that. They stay so.
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub places: LiteMap<AskId, Resolved>,
     pub from: Option<Timestamp>,
     pub ttl: Option<Span>,
     pub stated: Option<Timestamp>,
@@ -100,6 +150,14 @@ pub struct Terms {
     /// The changes that brought it: judged again until it begins, and empty from then on.
     #[serde(default)]
     pub links: Vec<Link>,
+}
+
+/// What an entry's question was answered with, and when that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolved {
+    pub at: Timestamp,
+    pub places: Arc<[Text]>,
 }
 
 /// Where in its life a grant is.
@@ -140,81 +198,6 @@ pub struct Over {
     /// Where its file lay, and what it said when it was accepted last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<(Text, Oid)>,
-}
-
-/// A binding that is ours or may be. There are as many as access: what is rare is boxed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Owned {
-    /// The end that the target carries, as far as we know.
-    pub until: Timestamp,
-    pub holders: Holders,
-    /// Where the latest end comes from.
-    pub origin: Option<Arc<Origin>>,
-    /// Whether our grant took effect, as far as we know.
-    pub landed: Landed,
-    /// It was taken for ours though no answer ever said so: it was absent just before our call, and present after.
-    pub disputed: bool,
-    /// It was found missing though we confirmed it; told once.
-    pub drifted: bool,
-    /// The last intent while its fate is not known.
-    pub open: Option<Box<Pending>>,
-    /// When the last call to this binding had its terminal fate.
-    pub wrote: Option<Timestamp>,
-    /// A revocation was done and read back; forgotten when an absence settles.
-    pub revoked: bool,
-    /// Failures in a row.
-    pub attempt: Option<Box<Attempt>>,
-}
-
-/// Whether a grant of ours took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Landed {
-    /// No call was answered yet, or each said that nothing was changed.
-    No,
-    /// A call's answer was lost.
-    Maybe,
-    /// A call was answered with "done", or looking resolved it.
-    Yes,
-}
-
-/// An intent without a terminal fate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pending {
-    pub intent: u64,
-    pub verb: Verb,
-    pub until: Timestamp,
-    pub asked: Timestamp,
-    pub request: Option<Text>,
-}
-
-/// Failures in a row: how many, when the last was, and what it said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attempt {
-    pub count: u32,
-    pub last: Timestamp,
-    pub trouble: Trouble,
-}
-
-impl Owned {
-    /// What a line about it repeats.
-    pub fn stamp(&self) -> Stamp {
-        Stamp::new(&self.holders, self.origin.as_deref())
-    }
-}
-
-impl Attempt {
-    /// The longest pause between two attempts at an overdue revocation: 5 minutes.
-    pub const CAP: Span = Span::minutes(5);
-
-    /// When to try again: 5 s after the first failure, twice as long each time, at most [`Attempt::CAP`].
-    pub fn next(&self) -> Timestamp {
-        let pause = 5i64 << self.count.saturating_sub(1).min(6);
-        Span::seconds(pause.min(Self::CAP.as_seconds())).after(self.last)
-    }
 }
 
 /// Maps with structured keys, as a list of pairs: JSON has only text for keys.

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, Commit, GrantId, Holders, Origin, Record, Span, Stamp, Text, Trouble, Vouched};
+use super::{Binding, Commit, GrantId, Holders, Origin, Recall, Record, Span, Stamp, Text, Trouble, Vouched};
 
 /// What is known of a binding in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub struct Step {
     pub origin: Option<Arc<Origin>>,
     /// The sequence number of the intent; 0 in a plan, set when the intent is durable.
     pub intent: u64,
+    /// By what the place knows the call; none in a plan.
+    pub nonce: Option<Text>,
     /// What `--digest` covers in place of `until` where the end still depends on the time of day.
     pub stated: Option<Stated>,
 }
@@ -126,6 +128,8 @@ pub struct Plan {
     pub records: Vec<Record>,
     /// Bindings that must be looked at before more can be decided.
     pub reads: Vec<Binding>,
+    /// Calls whose answers were lost and must be fetched before more can be decided.
+    pub recalls: Vec<Recall>,
     pub held: Vec<Held>,
     pub notes: Vec<Note>,
     /// Who stands behind the grants that the steps are for.

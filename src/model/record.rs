@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ask, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Link, Oid, Origin, Proof, Seen, Span, Text, Verb,
-    Vouched, Withheld,
+    Ask, AskId, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Link, Oid, Origin, Proof, Seen, Span, Text,
+    Verb, Vouched, Withheld,
 };
 
 /// What every line about a binding repeats, so that each can be read alone.
@@ -29,17 +29,49 @@ impl Stamp {
     }
 }
 
+/// The number of how lines are to be read; `init` and `start` carry it. A release that finds a greater one was written before it.
+///
+/// 1: what is ours was told by flags, and a grant that was answered with "there already" closed whatever was open.
+/// 2: what may be ours and is there is owed.
+pub const FORMAT: u32 = 2;
+
+fn first() -> u32 {
+    1
+}
+
 /// One thing that happened or was decided. The ledger is the fold of all of them in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Record {
     /// A new installation begins at this head.
-    Init { version: Text, commit: Commit, existing: bool },
+    Init {
+        version: Text,
+        commit: Commit,
+        existing: bool,
+        #[serde(default = "first")]
+        format: u32,
+    },
     /// A file that was there at `init`. Without `existing` its id is used up; with it the grant's start is no later than
     /// its commit date.
     Prior { grant: GrantId, existing: bool },
-    /// A process took the journal over.
-    Start { version: Text },
+    /// A process took the journal over: in which boot of the machine, how many milliseconds after its beginning, and what the
+    /// machine's clock said.
+    Start {
+        version: Text,
+        #[serde(default = "first")]
+        format: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<Text>,
+        #[serde(default)]
+        steady: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wall: Option<Timestamp>,
+    },
+    /// Time goes on from here by the machine's clock. `step`: by how many milliseconds it was moved; what was reckoned by the
+    /// wrong clock, from `since` on, is shortened by a step back.
+    Clock { boot: Text, steady: u64, step: i64, since: Timestamp, because: Text },
+    /// Time has come to here, and nothing else happened: after a reboot with a wrong clock it goes on from no earlier moment.
+    Tick {},
     /// A head was accepted: from now on a new one must descend from it.
     Head { commit: Commit, previous: Option<Commit> },
     /// Granting and extending stop: the head cannot be accepted. `accept`: until an operator accepts one by name.
@@ -120,6 +152,8 @@ pub enum Record {
     Release { grants: Vec<GrantId>, digest: Text },
     /// A grant is over: its id never becomes active again.
     Finish { grant: GrantId, cause: Cause },
+    /// What an entry's places came to, at the first good answer after the grant's start: they stay so to its end.
+    Resolve { grant: GrantId, ask: AskId, asked: Timestamp, places: Arc<[Text]> },
     /// A grant relies on a binding that is there already; no call is needed.
     Join {
         binding: Binding,
@@ -135,6 +169,9 @@ pub enum Record {
         until: Timestamp,
         before: Seen,
         act_by: Option<Timestamp>,
+        /// By what the place knows the call, where it does: a lost answer is fetched by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nonce: Option<Text>,
         holders: Holders,
         #[serde(flatten)]
         stamp: Stamp,
@@ -161,8 +198,7 @@ pub enum Record {
         #[serde(flatten)]
         stamp: Stamp,
     },
-    /// An intent whose fate was never told was resolved by looking: it is there, it was absent just before, so it is
-    /// taken for ours.
+    /// What may be ours is there, and no answer ever said whose it is: it is owed, and told.
     Dispute {
         intent: u64,
         binding: Binding,
@@ -177,6 +213,12 @@ pub enum Record {
     },
     /// Something is there that is not ours: noted, never removed.
     Standing {
+        binding: Binding,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
+    /// Its place no longer exists: nothing is owed there, and nothing is given there again.
+    Gone {
         binding: Binding,
         #[serde(flatten)]
         stamp: Stamp,
@@ -202,6 +244,7 @@ impl Record {
             | Self::Accept { grant, .. }
             | Self::Amend { grant, .. }
             | Self::Shorten { grant, .. }
+            | Self::Resolve { grant, .. }
             | Self::Hold { grant, .. }
             | Self::Withhold { grant, .. }
             | Self::Clear { grant }
@@ -217,10 +260,13 @@ impl Record {
             | Self::Fate { stamp, .. }
             | Self::Dispute { stamp, .. }
             | Self::Drift { stamp, .. }
+            | Self::Gone { stamp, .. }
             | Self::Standing { stamp, .. }
             | Self::Forget { stamp, .. } => stamp.grants.iter().collect(),
             Self::Init { .. }
             | Self::Start { .. }
+            | Self::Clock { .. }
+            | Self::Tick {}
             | Self::Head { .. }
             | Self::Freeze { .. }
             | Self::Thaw { .. }

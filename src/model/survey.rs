@@ -1,9 +1,12 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, Seen, Span, Tags, Text, Trouble};
+use super::{Binding, Fate, Seen, Span, Tags, Text, Trouble};
 
 /// A question whose answer is a list of places: the hosts in `scope` whose tags have, for every key, any of its values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,25 +17,35 @@ pub struct Selector {
     pub tags: Tags,
 }
 
-/// What one look at the cloud brought.
+/// What one look at the cloud brought. When it began and came back, the engine knows by its own time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
     /// A selector's answer: the places, in order, or why there is none.
-    Answer { selector: Selector, at: Timestamp, places: Result<Vec<Text>, Trouble> },
-    /// One binding as it was at `at`. Never [`Seen::Unread`].
-    Sight(Sight),
+    Answer { selector: Selector, places: Result<Vec<Text>, Trouble> },
+    /// One binding. Never [`Seen::Unread`].
+    Sight { binding: Binding, seen: Seen },
 }
 
-/// One binding as it was seen, and when the look began.
+/// What became of a call whose answer was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
-    pub binding: Binding,
-    pub at: Timestamp,
-    pub seen: Seen,
+pub enum Recalled {
+    /// This, for certain. [`Fate::Failed`] too if it never reached its place and never will.
+    Came(Fate),
+    /// It cannot be told now.
+    Later(Trouble),
+    /// Nobody can tell any more: the place must be looked at.
+    Lost,
+}
+
+/// An answer to a selector, and when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub asked: Timestamp,
+    pub places: Result<Arc<[Text]>, Trouble>,
 }
 
 /// The last good answer of each selector, or the trouble that kept us from one.
-pub type Answers = BTreeMap<Selector, Result<Vec<Text>, Trouble>>;
+pub type Answers = BTreeMap<Selector, Answer>;
 
 /// A look at one binding: when it began, when it came back, and what it saw.
 #[derive(Debug, Clone)]
@@ -42,26 +55,29 @@ struct Look {
     seen: Seen,
 }
 
-/// What was seen of the cloud, and when: bindings and what the selectors answered.
+/// What was seen of the cloud, and when: bindings, what the selectors answered, and what became of lost calls.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     pub answers: Answers,
+    /// By the number of the intent; with when it was told.
+    pub recalled: BTreeMap<u64, (Recalled, Timestamp)>,
     /// Looked up only, never shown in its order.
     sights: HashMap<Binding, Look>,
 }
 
 impl Survey {
-    /// Takes a reading in that came back at `now`. A selector that could not be asked keeps its earlier answer: unknown is not empty.
-    pub fn take(&mut self, reading: Reading, now: Timestamp) {
+    /// Takes a reading in that was asked for at `began` and came back at `came`. A selector that could not be asked keeps its
+    /// earlier answer: unknown is not empty.
+    pub fn take(&mut self, reading: Reading, began: Timestamp, came: Timestamp) {
         match reading {
-            Reading::Answer { selector, at: _, places: Err(trouble) } => {
-                self.answers.entry(selector).or_insert(Err(trouble));
+            Reading::Answer { selector, places: Err(trouble) } => {
+                self.answers.entry(selector).or_insert(Answer { asked: began, places: Err(trouble) });
             }
-            Reading::Answer { selector, at: _, places } => {
-                self.answers.insert(selector, places);
+            Reading::Answer { selector, places: Ok(places) } => {
+                self.answers.insert(selector, Answer { asked: began, places: Ok(places.into()) });
             }
-            Reading::Sight(Sight { binding, at, seen }) => {
-                self.sights.insert(binding, Look { began: at, came: now, seen });
+            Reading::Sight { binding, seen } => {
+                self.sights.insert(binding, Look { began, came, seen });
             }
         }
     }
@@ -96,6 +112,11 @@ impl Survey {
     /// Drops the looks that came back before `before`, which no decision may use any more.
     pub fn fade(&mut self, before: Timestamp) {
         self.sights.retain(|_, look| look.came >= before);
+    }
+
+    /// Forgets everything: the time that it was stamped with was wrong.
+    pub fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// Forgets the selectors that nobody asks any more.

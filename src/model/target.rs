@@ -1,11 +1,10 @@
 use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
-use jiff::Timestamp;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Answers, Ask, Binding, BoxFuture, Given, Reading, Selector, Step, Text};
+use super::{Ask, Binding, BoxFuture, Given, Reading, Recalled, Selector, Span, Step, Text};
 
 /// The pure half of a surface: what a grant may say about it, and which bindings that comes to.
 pub trait Target: Send + Sync {
@@ -22,6 +21,12 @@ pub trait Target: Send + Sync {
     /// before it and an intent of unknown fate can be resolved by looking.
     fn marks(&self) -> bool;
 
+    /// Whether a place of this surface remembers the calls that reached it, so that a lost answer can be fetched
+    /// ([`Read::recall`]).
+    fn recalls(&self) -> bool {
+        false
+    }
+
     /// Makes an ask of checked fields: canonical spelling, so that one access has one binding. Errors are per field:
     /// its name, what is wrong, what to write instead.
     fn ask(&self, fields: Fields) -> Result<Ask, Vec<(&'static str, String, String)>>;
@@ -29,8 +34,9 @@ pub trait Target: Send + Sync {
     /// The question that must be answered before `wanted` can say anything; `None` if the ask names its place itself.
     fn selector(&self, ask: &Ask) -> Option<Selector>;
 
-    /// The bindings that an ask comes to, given the answers. Without an answer to its selector: none.
-    fn wanted(&self, ask: &Ask, answers: &Answers) -> Vec<Binding>;
+    /// The bindings that an ask comes to at `places`, which its selector was answered with; an ask that names its place itself
+    /// looks at none of them.
+    fn wanted(&self, ask: &Ask, places: &[Text]) -> Vec<Binding>;
 }
 
 /// Checked fields on their way to [`Target::ask`]. `account` is the 12-digit id already.
@@ -99,6 +105,24 @@ pub trait Read: Send + Sync {
     /// Asks the selectors and looks at the bindings, in batches, place by place; answers each exactly once. A place that
     /// cannot be read answers [`super::Seen::Blind`] and holds up no other.
     fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>>;
+
+    /// Finds out what became of calls whose answers were lost; answers each exactly once, in their order, within a minute. Only
+    /// asked of a surface whose places remember ([`Target::recalls`]).
+    fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+        Box::pin(async move { vec![Recalled::Lost; calls.len()] })
+    }
+}
+
+/// A grant whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recall {
+    pub intent: u64,
+    pub binding: Binding,
+    /// The request or command id, if it was told.
+    pub request: Option<Text>,
+    pub nonce: Option<Text>,
+    /// How long ago it was intended.
+    pub age: Span,
 }
 
 /// The writing half of a surface on one cloud.
@@ -113,8 +137,8 @@ pub trait Write: Send + Sync {
 pub enum Event {
     /// The call is on its way, under this request or command id.
     Sent { intent: u64, request: Text },
-    /// It is over. `at` is when the writer knew.
-    Done { intent: u64, fate: Fate, at: Timestamp },
+    /// It is over.
+    Done { intent: u64, fate: Fate },
 }
 
 /// How a step ended.
@@ -123,9 +147,11 @@ pub enum Event {
 pub enum Fate {
     /// It is so now, read back where that can be done.
     Done,
-    /// It is there without a marker of ours: nothing was done. Of a grant: it was there before, and nothing is owed. Of access
-    /// that we had confirmed: the marker was removed, and it stays owed until it is gone.
+    /// Of a grant: it was there already, and not by this call; nothing was changed. Whether it is ours all the same, the ledger
+    /// knows.
     Standing,
+    /// Of a renewal: it is not there any more. Nothing was changed: a renewal gives nothing back.
+    Absent,
     /// The place no longer exists, for certain (a terminated host): nothing is owed.
     Gone,
     /// Nothing was changed.

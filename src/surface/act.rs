@@ -22,33 +22,33 @@ pub fn late(step: &Step, now: Timestamp) -> Option<Trouble> {
     Some(Trouble::new(TroubleKind::Unreachable, detail))
 }
 
-/// What to do about `seen`. `marks`: whether the surface tells our access from others' by a marker.
-pub fn act(step: &Step, seen: &Seen, marks: bool) -> Act {
+/// What to do about `seen`. What is there and carries no mark of ours is not claimed by a grant: whether it is ours all the same
+/// the ledger knows, and not the place. A renewal gives nothing back. What is to be revoked was ours, or may have been, whoever
+/// took the mark off.
+pub fn act(step: &Step, seen: &Seen) -> Act {
     match (step.verb, seen) {
         (_, Seen::Gone) => Act::Settled(Fate::Gone),
         (_, Seen::Blind(trouble)) => Act::Settled(Fate::Failed(trouble.clone())),
-        (_, Seen::Present { ours: None }) if marks => Act::Settled(Fate::Standing),
-        // Without markers only the look that the caller had before tells whose it is.
-        (Verb::Grant, Seen::Present { .. }) if !marks && step.before != Seen::Absent => Act::Settled(Fate::Standing),
-        // Somebody took it away: whether it is given back is for the plan to say, once it has seen that.
-        (Verb::Renew, Seen::Absent) if !marks => Act::Settled(Fate::Failed(Trouble::new(
-            TroubleKind::Gone,
-            "it is not there any more, and a new end gives nothing back",
-        ))),
-        (Verb::Grant | Verb::Renew, _) => Act::Add,
+        (Verb::Grant, Seen::Present { ours: None }) => Act::Settled(Fate::Standing),
+        (Verb::Grant, Seen::Present { ours: Some(_) } | Seen::Absent | Seen::Unread) => Act::Add,
+        (Verb::Renew, Seen::Present { .. }) => Act::Add,
+        (Verb::Renew, Seen::Absent) => Act::Settled(Fate::Absent),
+        (Verb::Renew, Seen::Unread) => Act::Settled(Fate::Failed(unlooked())),
         (Verb::Revoke, Seen::Present { .. }) => Act::Remove,
         (Verb::Revoke, Seen::Unread | Seen::Absent) => Act::Settled(Fate::Done),
     }
 }
 
 /// What a removal came to, by the look after it.
-pub fn removed(seen: Seen, marks: bool) -> Result<Fate, Trouble> {
+pub fn removed(seen: Seen) -> Result<Fate, Trouble> {
     match seen {
-        // What is left is another's: our marker was there, and is not any more.
-        Seen::Present { .. } if marks => Ok(Fate::Standing),
         Seen::Present { .. } => Err(Trouble::new(TroubleKind::Broken, "it is still there")),
         Seen::Absent | Seen::Gone => Ok(Fate::Done),
         Seen::Blind(trouble) => Err(trouble),
-        Seen::Unread => Err(Trouble::new(TroubleKind::Broken, "nobody looked")),
+        Seen::Unread => Err(unlooked()),
     }
+}
+
+fn unlooked() -> Trouble {
+    Trouble::new(TroubleKind::Broken, "nobody looked")
 }

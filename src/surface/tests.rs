@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    model::{Answers, Binding, Given, Kind, Need, Text, Trouble, TroubleKind},
+    model::{Binding, Given, Kind, Need, Text},
     *,
 };
 
@@ -35,7 +35,7 @@ fn binding(surface: &str, fields: Fields) -> String {
     let target = target(surface);
     let ask = target.ask(fields).unwrap();
     assert_eq!(target.selector(&ask), None);
-    let wanted = target.wanted(&ask, &Answers::new());
+    let wanted = target.wanted(&ask, &[]);
     assert_eq!(wanted.len(), 1);
     wanted[0].to_string()
 }
@@ -110,11 +110,9 @@ fn windows_asks_wait_for_their_answer() {
 
     let selector = target.selector(&one).unwrap();
     assert_eq!(&*selector.scope, "123456789012/us-east-1");
-    assert_eq!(target.wanted(&one, &Answers::new()), []);
-    let trouble = Trouble::new(TroubleKind::Throttled, "slow down");
-    assert_eq!(target.wanted(&one, &Answers::from([(selector.clone(), Err(trouble))])), []);
+    assert_eq!(target.wanted(&one, &[]), []);
     let places: Vec<Text> = vec!["123456789012/us-east-1/i-0abc".into(), "123456789012/us-east-1/i-1 / x".into()];
-    let wanted = target.wanted(&one, &Answers::from([(selector, Ok(places))]));
+    let wanted = target.wanted(&one, &places);
     assert_eq!(
         wanted.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [r"windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe"],

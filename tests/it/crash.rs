@@ -138,7 +138,8 @@ async fn story(when: Option<When>) -> usize {
 
 /// The process that died is started again.
 async fn revive(sim: &mut Sim) {
-    if sim.daemon.is_none() {
+    // At the start itself too.
+    while sim.daemon.is_none() {
         sim.start();
         sim.work().await;
     }

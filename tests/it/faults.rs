@@ -8,8 +8,8 @@ use std::{
 
 use grantd::{
     model::{
-        BoxFuture, Change, Commit, Event, Log, Oid, Proof, Read, Reading, Record, Selector, Source, SourceError, Span,
-        Step, Still, Text, Tree, Write,
+        BoxFuture, Change, Commit, Event, Log, Oid, Proof, Read, Reading, Recall, Recalled, Record, Selector, Source,
+        SourceError, Span, Step, Still, Text, Tree, Write,
     },
     source::GitSource,
     surface::{
@@ -38,7 +38,7 @@ fn grant(group: &str, rest: &str) -> String {
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrong {
+pub enum Wrong {
     /// This machine cannot.
     Unread,
     /// The commit is bad.
@@ -50,12 +50,12 @@ enum Wrong {
 }
 
 /// By the name of the call: how the next ones go wrong, and how many.
-type Plan = Arc<Mutex<BTreeMap<&'static str, (Wrong, usize)>>>;
+pub type Plan = Arc<Mutex<BTreeMap<&'static str, (Wrong, usize)>>>;
 
 /// The real source, some of whose calls go wrong.
-struct Shaky {
-    source: GitSource,
-    plan: Plan,
+pub struct Shaky {
+    pub source: GitSource,
+    pub plan: Plan,
 }
 
 impl Shaky {
@@ -275,13 +275,13 @@ async fn a_fetch_that_hangs_makes_no_busy_loop_of_what_is_due() {
 }
 
 /// An adapter whose look or call panics, so many times.
-struct Breaking<T> {
+pub struct Breaking<T> {
     inner: T,
     left: Mutex<usize>,
 }
 
 impl<T> Breaking<T> {
-    fn new(inner: T, times: usize) -> Arc<Self> {
+    pub fn new(inner: T, times: usize) -> Arc<Self> {
         Arc::new(Self { inner, left: Mutex::new(times) })
     }
 
@@ -306,6 +306,12 @@ impl Read for Breaking<Arc<dyn Read>> {
             self.inner.read(selectors, bindings).await
         })
     }
+    fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+        Box::pin(async move {
+            self.go();
+            self.inner.recall(calls).await
+        })
+    }
 }
 
 impl Write for Breaking<Arc<dyn Write>> {
@@ -326,7 +332,7 @@ async fn a_look_or_a_call_that_breaks_off_is_made_again() {
     }
     let writers = sim.cloud.writers().into_iter();
     let writers = writers.map(|(name, writer)| (name, Breaking::new(writer, 2) as Arc<dyn Write>));
-    daemon.executor = grantd::engine::Executor::new(writers.collect());
+    daemon.executor = grantd::engine::Executor::new(writers.collect(), Box::new(|| None));
     sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
     std::fs::remove_file(sim.repo.path.join("grants/auditor.yaml")).unwrap();
     sim.repo.commit(after(1), "out with the auditor");

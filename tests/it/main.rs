@@ -11,6 +11,7 @@
 mod aws;
 mod binary;
 mod crash;
+mod ends;
 mod faults;
 mod house;
 #[cfg(feature = "aws")]
@@ -19,4 +20,5 @@ mod plan;
 mod property;
 mod scenarios;
 mod sim;
+mod storm;
 mod trust;

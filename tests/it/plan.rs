@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use grantd::{
     command::setup,
     decide::{Ground, desire, fold, parse, plan},
-    model::{Commit, Ledger, Line, Oid, Policy, Reading, Record, Seen, Sight, Span, Survey},
+    model::{Commit, Ledger, Line, Oid, Policy, Reading, Record, Seen, Span, Survey},
 };
 
 /// Looks may take longer than they stay fresh: each counts from when it came back, or the grant would be read for again
@@ -49,12 +49,11 @@ fn a_look_that_took_long_is_good_for_one_decision() {
     let mut survey = Survey::default();
     let first = decide(&survey, now);
     let [binding] = &first.reads[..] else { panic!("{first:?}") };
-    let sight = Sight { binding: binding.clone(), at: start, seen: Seen::Absent };
-    survey.take(Reading::Sight(sight), now);
+    let sight = Reading::Sight { binding: binding.clone(), seen: Seen::Absent };
+    survey.take(sight.clone(), start, now);
     let second = decide(&survey, now);
     assert_eq!((second.reads.len(), second.steps.len()), (0, 1), "{second:?}");
-    let slow = Sight { binding: binding.clone(), at: Span::hours(1).before(now), seen: Seen::Absent };
-    survey.take(Reading::Sight(slow), now);
+    survey.take(sight, Span::hours(1).before(now), now);
     assert_eq!(decide(&survey, now).reads, first.reads, "what was seen an hour ago is not just before");
     let later = Span::minutes(2).after(now);
     assert_eq!(decide(&survey, later).reads, first.reads, "what was seen two minutes ago is not just before");

@@ -13,8 +13,8 @@ use grantd::{
         ledger, parse, plan,
     },
     model::{
-        Binding, Change, Commit, Fate, GrantId, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen, Sight, Span,
-        Step, Survey, Trouble, TroubleKind, Verb,
+        Binding, Change, Commit, FORMAT, Fate, GrantId, Hold, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen,
+        Span, Step, Survey, Trouble, TroubleKind, Verb,
     },
 };
 use jiff::Timestamp;
@@ -45,7 +45,13 @@ enum Op {
         who: u8,
         add: bool,
     },
-    /// The next calls fail (0), or are done and their answer is lost (1).
+    /// Somebody else adds a member between our look and our next call there.
+    Race {
+        who: u8,
+    },
+    /// Everything is looked at.
+    Sweep,
+    /// The next calls fail (0), or are done and their answer is lost (1), or are lost on the way (2).
     Faults {
         count: u8,
         kind: u8,
@@ -61,8 +67,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..4u8).prop_map(|id| Op::Revert { id }),
         4 => (1..1500u16).prop_map(Op::Wait),
         1 => Just(Op::Restart),
-        2 => (0..3u8, any::<bool>()).prop_map(|(who, add)| Op::Foreign { who, add }),
-        1 => (1..4u8, 0..2u8).prop_map(|(count, kind)| Op::Faults { count, kind }),
+        3 => (0..3u8, any::<bool>()).prop_map(|(who, add)| Op::Foreign { who, add }),
+        1 => (0..3u8).prop_map(|who| Op::Race { who }),
+        2 => Just(Op::Sweep),
+        2 => (1..4u8, 0..3u8).prop_map(|(count, kind)| Op::Faults { count, kind }),
         1 => (1..4u8).prop_map(Op::Batch),
     ]
 }
@@ -81,8 +89,13 @@ struct House {
     lines: Vec<Line>,
     ledger: Ledger,
     survey: Survey,
-    /// Who is a member, and whether we added it: what only the test knows.
+    /// Who is a member, and whether that is ours to end: what we added, and what appeared while we owed something there. Only
+    /// the test knows.
     cloud: BTreeMap<Binding, bool>,
+    /// Where somebody is about to be quicker than we are.
+    race: BTreeSet<Binding>,
+    /// What somebody took away while it was ours.
+    taken: BTreeSet<Binding>,
     faults: (u8, u8),
     batch: u8,
     /// First starts and ids that were over, as the test saw them.
@@ -104,6 +117,8 @@ impl House {
             ledger: Ledger::default(),
             survey: Survey::default(),
             cloud: BTreeMap::new(),
+            race: BTreeSet::new(),
+            taken: BTreeSet::new(),
             faults: (0, 0),
             batch: 0,
             starts: BTreeMap::new(),
@@ -230,10 +245,18 @@ impl House {
             assert!(round < 50, "it never comes to rest: {:?}", self.plan());
             let plan = self.plan();
             let idle = plan.steps.is_empty() && plan.reads.is_empty() && plan.records.is_empty();
+            // What may be ours and is there is ours to end, by the law.
+            for record in &plan.records {
+                if let Record::Dispute { binding, .. } = record
+                    && let Some(ours) = self.cloud.get_mut(binding)
+                {
+                    *ours = true;
+                }
+            }
             self.record(plan.records.clone());
             for binding in plan.reads {
                 let seen = if self.cloud.contains_key(&binding) { Seen::Present { ours: None } } else { Seen::Absent };
-                self.survey.take(Reading::Sight(Sight { binding, at: self.now, seen }), self.now);
+                self.survey.take(Reading::Sight { binding, seen }, self.now, self.now);
             }
             assert_eq!(
                 digest(&Plan { steps: plan.steps.clone(), ..Plan::default() }),
@@ -259,9 +282,28 @@ impl House {
         steps.to_vec()
     }
 
+    /// Somebody adds what is not there: ours to end if we owe anything there.
+    fn add(&mut self, binding: &Binding) {
+        let ours = self.ledger.owned.contains_key(binding);
+        self.cloud.entry(binding.clone()).or_insert(ours);
+    }
+
     fn call(&mut self, step: &Step) {
         let stamp = step.stamp();
         let Step { verb, binding, until, holders, cause, act_by, before, .. } = step.clone();
+        if self.race.remove(&binding) && verb != Verb::Revoke {
+            self.add(&binding);
+        }
+        let hold = self.ledger.owned.get(&binding).map(|owned| owned.hold.clone());
+        let had = |grant: &GrantId| {
+            self.ledger.owned.get(&binding).is_some_and(|owned| owned.holders.keys().any(|id| id == grant))
+        };
+        // A grant that never had it may ask for it, more than once if that fails.
+        if verb == Verb::Grant && step.holders.keys().all(had) {
+            let ours =
+                matches!(hold, Some(Hold::Held { .. } | Hold::Renewing { .. } | Hold::Drifted { retry: None, .. }));
+            assert!(!ours, "given back: {binding}");
+        }
         let intend = Record::Intend {
             verb,
             binding: binding.clone(),
@@ -269,6 +311,7 @@ impl House {
             until,
             before,
             act_by,
+            nonce: None,
             holders,
             stamp: stamp.clone(),
         };
@@ -278,23 +321,29 @@ impl House {
             self.faults.0 -= 1;
             self.faults.1
         });
-        if fault != Some(0) {
-            match verb {
-                Verb::Revoke => {
-                    let ours = self.cloud.remove(&binding);
-                    assert_ne!(ours, Some(false), "removed what was not ours: {binding}");
-                }
-                Verb::Grant | Verb::Renew => {
-                    let ours = self.cloud.entry(binding.clone()).or_insert(true);
-                    assert!(*ours, "took over what was not ours: {binding}");
-                }
+        // As every place acts: `surface::act` has the table.
+        let came = match (verb, self.cloud.get(&binding)) {
+            _ if matches!(fault, Some(0 | 2)) => Fate::Failed(trouble.clone()),
+            (Verb::Grant, Some(_)) => Fate::Standing,
+            (Verb::Grant, None) => {
+                self.cloud.insert(binding.clone(), true);
+                self.taken.remove(&binding);
+                Fate::Done
             }
-        }
-        let fate = match fault {
-            None => Fate::Done,
-            Some(0) => Fate::Failed(trouble),
-            Some(_) => Fate::Unknown(trouble),
+            (Verb::Renew, Some(_)) => Fate::Done,
+            (Verb::Renew, None) => Fate::Absent,
+            (Verb::Revoke, ours) => {
+                // An intent of unknown fate may be ours: that, and only that, is the exception.
+                let unknown = hold.as_ref().is_some_and(|hold| {
+                    matches!(hold, Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { sure: None, .. })
+                });
+                assert!(unknown || ours != Some(&false), "removed what was not ours: {binding}");
+                self.cloud.remove(&binding);
+                self.taken.remove(&binding);
+                Fate::Done
+            }
         };
+        let fate = if matches!(fault, Some(1 | 2)) { Fate::Unknown(trouble) } else { came };
         self.survey.unsee(&binding);
         let fate = Record::Fate {
             intent,
@@ -360,14 +409,23 @@ impl House {
                 let binding = Self::binding(usize::from(*who));
                 // Somebody adds what is not there, or removes whatever is there.
                 if *add {
-                    let owned = self.ledger.owned.contains_key(&binding);
-                    if !owned {
-                        self.cloud.entry(binding.clone()).or_insert(false);
+                    self.add(&binding);
+                } else {
+                    let gone = self.cloud.remove(&binding).is_some();
+                    if gone && self.ledger.owned.contains_key(&binding) {
+                        self.taken.insert(binding.clone());
                     }
-                } else if !self.ledger.owned.contains_key(&binding) {
-                    self.cloud.remove(&binding);
                 }
-                self.survey.unsee(&binding);
+            }
+            Op::Race { who } => drop(self.race.insert(Self::binding(usize::from(*who)))),
+            Op::Sweep => {
+                let wanted = desire(&self.ledger, &self.survey, &self.targets, &self.policy, self.now);
+                let all: BTreeSet<Binding> = wanted.bindings.keys().chain(self.ledger.owned.keys()).cloned().collect();
+                for binding in all {
+                    let there = self.cloud.contains_key(&binding);
+                    let seen = if there { Seen::Present { ours: None } } else { Seen::Absent };
+                    self.survey.take(Reading::Sight { binding, seen }, self.now, self.now);
+                }
             }
             Op::Faults { count, kind } => self.faults = (*count, *kind),
             Op::Batch(count) => self.batch = *count,
@@ -399,7 +457,8 @@ impl House {
         }
         for (binding, end) in &ends {
             let Some(owned) = self.ledger.owned.get(binding) else { continue };
-            if owned.attempt.is_none() {
+            let held = matches!(owned.hold, Hold::Held { retry: None, .. });
+            if held && !self.taken.contains(binding) {
                 assert_eq!(
                     self.cloud.get(binding),
                     Some(&true),
@@ -422,7 +481,8 @@ impl House {
                 let owned = self.ledger.owned.get(binding).unwrap_or_else(|| panic!("ours and not owned: {binding}"));
                 let wanted = desire(&self.ledger, &self.survey, &self.targets, &self.policy, self.now);
                 // A failed call is tried again within five minutes; all else is gone by its end.
-                let waits = owned.attempt.is_some();
+                // So does what appeared while an absence settles, until that is looked at.
+                let waits = owned.hold.retry().is_some() || matches!(owned.hold, Hold::Settling { .. });
                 assert!(waits || wanted.bindings.contains_key(binding), "outlived its end: {binding} at {}", self.now);
             }
         }
@@ -443,7 +503,7 @@ proptest! {
     fn no_history_breaks_a_promise(ops in proptest::collection::vec(op(), 1..40)) {
         let mut house = House::new();
         let first = Commit("0".repeat(40).into());
-        house.record(vec![Record::Init { version: "test".into(), commit: first, existing: false }]);
+        house.record(vec![Record::Init { version: "test".into(), commit: first, existing: false, format: FORMAT }]);
         for op in &ops {
             house.step(op);
         }

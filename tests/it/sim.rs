@@ -1,7 +1,7 @@
 //! A simulation: the real engine, Git source and file journal; a cloud, and a clock that is set by hand.
 
 use std::{
-    panic::{AssertUnwindSafe, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     process::Command,
     sync::Arc,
@@ -13,7 +13,7 @@ use grantd::{
     decide::ledger,
     engine::{Book, Cycle, Daemon, Executor, Outlook, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, Journal, Line, Policy, Record, Source, Span},
+    model::{Clock, FORMAT, Journal, Line, Policy, Record, Source, Span},
     source::{GitSource, Keys, Settings, forge},
     surface::{Cloud, world::ManualClock},
 };
@@ -141,7 +141,7 @@ impl Sim {
         let source = self.source();
         let commit = source.fetch().await.unwrap();
         let tree = source.tree(&commit).await.unwrap();
-        let mut records = vec![Record::Init { version: "test".into(), commit, existing }];
+        let mut records = vec![Record::Init { version: "test".into(), commit, existing, format: FORMAT }];
         records.extend(tree.entries.iter().map(|entry| Record::Prior { grant: stem(&entry.path).unwrap(), existing }));
         FileJournal::create(&self.state(), self.clock.now(), records).unwrap();
     }
@@ -149,13 +149,26 @@ impl Sim {
     /// Starts the daemon's process over what the journal holds.
     pub fn start(&mut self) {
         let (journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
+        let lines_before = lines.last().map_or(0, |line| line.seq);
         let book = Book::new((self.wrap)(Box::new(journal)), ledger(lines));
         let mut cycle = Cycle::new(self.parts(), book);
+        match catch_unwind(AssertUnwindSafe(|| cycle.start("test"))) {
+            Ok(()) => {}
+            // The journal of a crash test lets the process die where it stands.
+            Err(death) if death.is::<Death>() => return self.daemon = None,
+            Err(panic) => resume_unwind(panic),
+        }
         cycle.fetch();
         cycle.sweep();
-        let executor = Executor::new(self.cloud.writers());
+        // Not random: one scenario replays byte for byte.
+        let (mut count, life) = (0, lines_before);
+        let nonces = move || {
+            count += 1;
+            Some(format!("{life:016x}{count:016x}").into())
+        };
+        let executor = Executor::new(self.cloud.writers(), Box::new(nonces));
         let pulse = Pulse { poll: Span::seconds(30), sweep: Arc::new(|_| None) };
-        self.daemon = Some(Daemon { cycle, executor, pulse });
+        self.daemon = Some(Daemon::new(cycle, executor, pulse));
     }
 
     /// A cycle over a copy of the journal, which keeps nothing: as `grantd plan` has it.

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{cli::Demo, engine::Daemon, model::Record};
+use crate::{cli::Demo, engine::Daemon};
 
 use super::{setup, setup::Setup};
 
@@ -64,9 +64,10 @@ async fn tell(setup: &Setup, repo: &Repo, teller: &mut Teller) -> Result<()> {
     story.beginning().await?;
     story.first_grant().await?;
     let now = setup.clock().now();
-    let mut book = setup.book(now)?;
-    book.write(now, vec![Record::Start { version: env!("CARGO_PKG_VERSION").into() }]);
-    let daemon = Daemon { cycle: setup.cycle(book)?, executor: setup.executor(), pulse: setup.pulse() };
+    let book = setup.book(now)?;
+    let mut cycle = setup.cycle(book)?;
+    cycle.start(env!("CARGO_PKG_VERSION"));
+    let daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
     // The story ends the daemon, also when it breaks off: its orders are dropped with it.
     let ((), told) = tokio::join!(daemon.run(inbox, |_, _| {}), async move {
         let told = story.go_on().await;

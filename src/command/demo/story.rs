@@ -226,7 +226,7 @@ impl<'a> Story<'a> {
         let gone = |state: &State| marked(state, "checkout-2", JDOE).is_none();
         let kept = self
             .teller
-            .until(|state, ledger| gone(state) && ledger.owned.values().all(|owned| owned.attempt.is_none()))
+            .until(|state, ledger| gone(state) && ledger.owned.values().all(|owned| owned.hold.retry().is_none()))
             .await?;
         self.teller.promise(kept, "The debt is paid at the next attempt");
         let state = self.state()?;

@@ -199,7 +199,7 @@ impl Teller {
             }
             // The first failure is news; how often it was tried again, the status says.
             Record::Fate { binding, fate: Fate::Failed(_), .. }
-                if self.ledger.owned.get(binding).is_some_and(|owned| owned.attempt.is_some()) =>
+                if self.ledger.owned.get(binding).is_some_and(|owned| owned.hold.retry().is_some()) =>
             {
                 None
             }
@@ -210,6 +210,7 @@ impl Teller {
                     (Fate::Done, Verb::Renew) => format!("{CHANGE}~ end moved{CHANGE:#} {what}: {}", clock(*until)),
                     (Fate::Done, Verb::Revoke) => format!("{BAD}- revoked  {what}{BAD:#}"),
                     (Fate::Standing, _) => format!("{CHANGE}· standing {what}: not ours, noted{CHANGE:#}"),
+                    (Fate::Absent, _) => format!("{CHANGE}· absent   {what}: somebody took it away{CHANGE:#}"),
                     (Fate::Gone, _) => format!("{CHANGE}· gone     {what}{CHANGE:#}"),
                     (Fate::Failed(trouble) | Fate::Unknown(trouble), _) => {
                         format!("{CHANGE}! failed   {what}: {}{CHANGE:#}", trouble.detail)

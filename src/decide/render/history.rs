@@ -28,6 +28,7 @@ fn stamp(record: &Record) -> Option<String> {
     | Record::Dispute { stamp, .. }
     | Record::Drift { stamp, .. }
     | Record::Standing { stamp, .. }
+    | Record::Gone { stamp, .. }
     | Record::Forget { stamp, .. }) = record
     else {
         return None;
@@ -51,7 +52,9 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         }
         Record::Prior { grant, existing: true } => (format!("{grant} was there before, and may grant"), QUIET),
         Record::Prior { grant, existing: false } => (format!("{grant} was there before, and grants nothing"), QUIET),
-        Record::Start { version } => (format!("start of grantd {version}"), QUIET),
+        Record::Start { version, .. } => (format!("start of grantd {version}"), QUIET),
+        Record::Tick {} => ("tick".into(), QUIET),
+        Record::Clock { step, because, .. } => (format!("clock moved by {} s: {because}", step / 1000), WARNING),
         Record::Head { commit, .. } => (format!("head {}", commit.short()), QUIET),
         Record::Freeze { reason, .. } => (format!("freeze: {reason}"), WARNING),
         Record::Adopt { commit, reason, by, .. } => {
@@ -92,6 +95,13 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
             (format!("release {} withdrawals, digest {digest}", grants.len()), WARNING)
         }
         Record::Finish { grant, cause } => (format!("finish {grant}: {cause}"), CHANGE),
+        Record::Resolve { grant, places, .. } if places.is_empty() => {
+            (format!("resolve {grant}: no host matches, and it grants nothing there"), WARNING)
+        }
+        Record::Resolve { grant, places, .. } => {
+            let places: Vec<&str> = places.iter().map(AsRef::as_ref).collect();
+            (format!("resolve {grant}: {}", places.join(", ")), QUIET)
+        }
         Record::Join { binding, .. } => (format!("join {binding}"), QUIET),
         Record::Intend { verb, binding, cause, until, .. } => {
             (format!("intend {verb} {binding} until {}, {cause}", moment(*until)), QUIET)
@@ -99,7 +109,8 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Sent { binding, request, .. } => (format!("sent {request} for {binding}"), QUIET),
         Record::Fate { verb, binding, fate, .. } => match fate {
             Fate::Done => (format!("{verb} done {binding}"), GOOD),
-            Fate::Standing => (format!("{verb} standing {binding}: not ours"), WARNING),
+            Fate::Standing => (format!("{verb} standing {binding}: it was there already"), WARNING),
+            Fate::Absent => (format!("{verb} absent {binding}: somebody took it away, and it stays so"), WARNING),
             Fate::Gone => (format!("{verb} gone {binding}: its place no longer exists"), WARNING),
             Fate::Failed(trouble) => (format!("{verb} failed {binding}: {trouble}"), BAD),
             Fate::Unknown(trouble) => (format!("{verb} unknown {binding}: {trouble}"), BAD),
@@ -107,6 +118,7 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Dispute { binding, .. } => (format!("dispute {binding}: there, and taken for ours"), WARNING),
         Record::Drift { binding, .. } => (format!("drift {binding}: removed by somebody else"), WARNING),
         Record::Standing { binding, .. } => (format!("standing {binding}: not ours"), WARNING),
+        Record::Gone { binding, .. } => (format!("gone {binding}: its place no longer exists"), WARNING),
         Record::Forget { binding, because, .. } => (format!("forget {binding}: {because}"), QUIET),
         Record::Cut { bytes, kept } => (format!("cut {bytes} bytes of a torn tail, kept in {kept}"), WARNING),
         Record::Checkpoint { .. } => ("checkpoint".into(), QUIET),

@@ -170,12 +170,24 @@ fn code(text: &str) -> String {
 /// For programs. Steps in the order of work; times in RFC 3339.
 pub fn plan_json(shown: &Shown<'_>) -> Value {
     let Shown { at, plan, findings, head, standstill, source, unjournaled } = shown;
-    let Plan { steps, records: _, reads: _, held, notes, sources, wake } = plan;
+    let Plan { steps, records: _, reads: _, recalls: _, held, notes, sources, wake } = plan;
     let (revoke, renew, grant) = counts(plan);
     let steps: Vec<Value> = steps
         .iter()
         .map(|step| {
-            let Step { verb, binding, until, holders, cause, act_by: _, before, origin, intent: _, stated: _ } = step;
+            let Step {
+                verb,
+                binding,
+                until,
+                holders,
+                cause,
+                act_by: _,
+                before,
+                origin,
+                intent: _,
+                nonce: _,
+                stated: _,
+            } = step;
             json!({
                 "verb": verb,
                 "binding": binding,

@@ -26,7 +26,9 @@ pub fn status_text(status: &Status) -> String {
             freeze.reason
         );
     }
-    for GrantStatus { id, requester, purpose, path: _, commit: _, verdict, start, until, state, access } in grants {
+    for GrantStatus { id, requester, purpose, path: _, commit: _, verdict, start, until, state, access, empty } in
+        grants
+    {
         let style = if *state == "live" { GOOD } else { CHANGE };
         let when = if *state == "waiting for its start" {
             format!("from {} until {}", moment(*start), moment(*until))
@@ -37,6 +39,10 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{requester}: {purpose}")));
         if verdict.level > Trust::Branch {
             let _ = writeln!(text, "    {}", paint(QUIET, verdict));
+        }
+        for scope in empty {
+            let none = format!("no host matched in {scope} when it began: it grants nothing there");
+            let _ = writeln!(text, "    {}", paint(WARNING, none));
         }
         for Access { binding, state, until: _, trouble } in access {
             let style = if *state == "live" { GOOD } else { CHANGE };

@@ -165,6 +165,37 @@ fn an_unknown_or_repeated_key_is_corruption_even_in_a_whole_chain() {
 }
 
 #[test]
+fn what_a_newer_release_wrote_is_no_damage() {
+    let (state, _) = three();
+    let path = &segments(&state)[0];
+    let whole = fs::read(path).unwrap();
+    let head = verify(&state, None).unwrap().head;
+    let with = |from: &str, to: &str| {
+        let line = String::from_utf8(line::record(&head, at(3), &start(3)).unwrap()).unwrap();
+        let line = line.replacen(from, to, 1);
+        let hash = line::hex(&<sha2::Sha256 as sha2::Digest>::digest(&line));
+        let commit = line::commit(&head.next(line.as_bytes()), 1, &hash);
+        fs::write(path, [&whole, line.as_bytes(), &commit].concat()).unwrap();
+        (verify(&state, None).unwrap_err(), FileJournal::open(state.path(), at(9)).err().unwrap())
+    };
+    for (from, to) in [(r#""kind":"start""#, r#""kind":"emergency""#), (r#""format":2"#, r#""format":3"#)] {
+        let (read, opened) = with(from, to);
+        for told in [read, opened] {
+            assert!(matches!(&told, JournalError::Newer(_)), "{told}");
+            assert!(told.to_string().ends_with("a newer grantd wrote this journal; run that one"), "{told}");
+        }
+    }
+    // What is broken is not excused by an odd kind.
+    for (from, to) in [(r#""kind":"start""#, r#""kind":"Start!""#), (r#""kind":"start""#, r#""kind":7"#)] {
+        assert!(matches!(with(from, to).0, JournalError::Corrupt(_)), "{to}");
+    }
+    let mut flipped = fs::read(path).unwrap();
+    flipped[100] ^= 1;
+    fs::write(path, flipped).unwrap();
+    assert!(matches!(verify(&state, None).unwrap_err(), JournalError::Corrupt(_)));
+}
+
+#[test]
 fn corruption_is_told_with_file_line_and_expectation() {
     let (state, _) = three();
     let path = &segments(&state)[0];

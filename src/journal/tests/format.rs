@@ -38,6 +38,10 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"init","version":"0.1.0","commit":"c0","existing":true}"#.into(),
         r#"{"kind":"prior","grant":"oncall-1","existing":false}"#.into(),
         r#"{"kind":"start","version":"0.1.0"}"#.into(),
+        r#"{"kind":"start","version":"0.1.0","format":2,"boot":"b0","steady":7,"wall":"2026-11-20T09:00:00Z"}"#.into(),
+        r#"{"kind":"clock","boot":"b0","steady":7,"step":-3600000,"since":"2026-11-20T09:00:00Z","because":"x"}"#
+            .into(),
+        r#"{"kind":"tick"}"#.into(),
         r#"{"kind":"head","commit":"c1","previous":"c0"}"#.into(),
         r#"{"kind":"freeze","commit":null,"reason":"no branch","accept":true}"#.into(),
         r#"{"kind":"adopt","commit":"c1","previous":null,"reason":"CHG-1","by":"uid 0"}"#.into(),
@@ -58,37 +62,56 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"restore","grant":"oncall-1","commit":"c0"}"#.into(),
         r#"{"kind":"release","grants":["oncall-1"],"digest":"d"}"#.into(),
         r#"{"kind":"finish","grant":"oncall-1","cause":"expired"}"#.into(),
+        r#"{"kind":"resolve","grant":"oncall-1","ask":"0a0b0c0d0e0f","asked":"2026-11-20T09:00:00Z","places":["p"]}"#
+            .into(),
         stamped("join", r#","holders":{"oncall-1":["0a0b0c0d0e0f","a0a1a2a3a4a5"]}"#),
         stamped("intend", &format!(r#"{intent},"before":"absent","act_by":null,"holders":{{}}"#)),
         stamped("intend", &format!(r#"{intent},"before":{{"present":{{"ours":null}}}},"act_by":null,"holders":{{}}"#)),
         stamped("intend", &format!(r#"{intent},"before":{{"blind":{trouble}}},"act_by":null,"holders":{{}}"#)),
+        stamped("intend", &format!(r#"{intent},"before":"absent","act_by":null,"nonce":"00ff","holders":{{}}"#)),
         stamped("sent", r#","intent":18446744073709551615,"request":"r-1""#),
         stamped("fate", &format!(r#"{fate}{{"is":"done"}}"#)),
         stamped("fate", &format!(r#"{fate}{{"is":"unknown","because":{trouble}}}"#)),
         stamped("dispute", r#","intent":7"#),
+        stamped("fate", &format!(r#"{fate}{{"is":"absent"}}"#)),
+        stamped("gone", ""),
         stamped("drift", ""),
         stamped("standing", ""),
         stamped("forget", r#","because":"it is gone""#),
         r#"{"kind":"cut","bytes":17,"kept":"torn-1.jsonl"}"#.into(),
-        format!(r#"{{"kind":"checkpoint","ledger":{}}}"#, ledger()),
+        format!(r#"{{"kind":"checkpoint","ledger":{}}}"#, ledger(FLAGS, "")),
+        format!(r#"{{"kind":"checkpoint","ledger":{}}}"#, ledger(STATES, NEWER)),
     ]
     .iter()
     .map(|json| record(json))
     .collect()
 }
 
-/// A ledger in which nothing is empty.
-fn ledger() -> String {
-    let owned = r#"{"until":"2026-11-20T17:00:00Z","holders":{"oncall-1":["0a0b0c0d0e0f"]},"origin":{"commit":"c0","author":"A"},"landed":"yes",
+/// What is ours as releases before format 2 wrote it, and as it is written now.
+const FLAGS: &str = r#""landed":"yes",
             "disputed":false,"drifted":false,"open":{"intent":7,"verb":"grant","until":"2026-11-20T17:00:00Z",
             "asked":"2026-11-20T16:00:00Z","request":null},"wrote":null,"revoked":false,
-            "attempt":{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{"kind":"denied","detail":"no"}}}"#;
+            "attempt":{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{"kind":"denied","detail":"no"}}"#;
+const STATES: &str = r#""hold":{"revoking":{"sure":"disputed","call":{"intent":7,"until":"2026-11-20T17:00:00Z",
+            "asked":"2026-11-20T16:00:00Z","request":"r","nonce":"00ff","retry":null},
+            "retry":{"count":2,"last":"2026-11-20T17:00:00Z","trouble":{"kind":"denied","detail":"no"},
+            "until":"2026-11-20T17:00:00Z"}}}"#;
+/// What format 2 brought beside that.
+const NEWER: &str = r#""format":2,"era":{"boot":"b0","zero":"2026-11-20T08:00:00Z","since":"2026-11-20T09:00:00Z","unsure":true},
+            "gone":[[BINDING,"2026-11-20T17:00:00Z"]],"#;
+
+/// A ledger in which nothing is empty.
+fn ledger(hold: &str, newer: &str) -> String {
+    let owned = format!(
+        r#"{{"until":"2026-11-20T17:00:00Z","holders":{{"oncall-1":["0a0b0c0d0e0f"]}},"origin":{{"commit":"c0","author":"A"}},{hold}}}"#
+    );
     // A ledger names its asks; a line lists them.
     let terms = TERMS.replace(r#""asks":["#, r#""asks":{"0a0b0c0d0e0f":"#).replace(r#"}}],"ttl""#, r#"}}},"ttl""#);
     let terms = terms.replace(r#""commit":"c0","author":"A""#, r#""origin":{"commit":"c0","author":"A"}"#);
     let binding = BINDING.strip_prefix(r#""binding":"#).unwrap();
+    let newer = newer.replace("BINDING", binding);
     format!(
-        r#"{{"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x",
+        r#"{{{newer}"origin":"c0","head":"c1","freeze":{{"since":"2026-11-20T17:00:00Z","commit":null,"reason":"x",
             "accept":true}},"headed":"2026-11-20T16:00:00Z","adopted":true,"withheld":{{"oncall-2":{WITHHELD}}},
             "proofs":{{"c0":{{"trust":"d0","proof":{PROOF}}}}},"clock":"2026-11-20T17:00:00Z","grants":{{"oncall-1":{{{terms},"requester":"R","from":null,
             "start":"2026-11-20T09:00:00Z","ceiling":"2026-11-21T09:00:00Z","state":{{"withdrawn":{{
@@ -165,7 +188,7 @@ fn the_examples_on_the_page_are_lines_of_the_journal() {
                 compact.push(b'\n');
                 assert_eq!(line::commit(&before, count.as_u64().unwrap(), hash.as_str().unwrap()), compact);
             }
-            Err(error) => panic!("{error} in {example}"),
+            Err(wrong) => panic!("{wrong:?} in {example}"),
         }
     }
 }

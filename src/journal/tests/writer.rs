@@ -255,7 +255,7 @@ fn readers_beside_a_writer_see_whole_batches_and_nothing_else() {
                 let lines = crate::journal::read(state.path()).unwrap();
                 let newest = lines.last().unwrap();
                 assert!(newest.seq >= last, "the journal went back");
-                if let Record::Start { version } = &newest.record {
+                if let Record::Start { version, .. } = &newest.record {
                     assert!(["0.1.2", "0.1.4"].contains(&&**version), "half a batch: {version}");
                 }
                 last = newest.seq;

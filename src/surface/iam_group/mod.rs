@@ -3,7 +3,7 @@
 //! The place is the group, spelled like an iam-policy's; names keep their spelling for the reason given there.
 
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Kind, Need, Selector, Target},
+    model::{Ask, Binding, Field, Fields, Kind, Need, Selector, Target, Text},
     names,
 };
 
@@ -66,7 +66,7 @@ impl Target for IamGroup {
         None
     }
 
-    fn wanted(&self, ask: &Ask, _: &Answers) -> Vec<Binding> {
+    fn wanted(&self, ask: &Ask, _: &[Text]) -> Vec<Binding> {
         let place = format!("{}/group/{}", ask.word("account"), ask.word("group"));
         vec![Binding::new(SURFACE, &place, ROLE, ask.word("user"))]
     }

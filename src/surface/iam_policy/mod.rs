@@ -6,7 +6,7 @@
 //! binding, and it reads as IAM shows it.
 
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},
+    model::{Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target, Text},
     names,
 };
 
@@ -105,7 +105,7 @@ impl Target for IamPolicy {
         None
     }
 
-    fn wanted(&self, ask: &Ask, _: &Answers) -> Vec<Binding> {
+    fn wanted(&self, ask: &Ask, _: &[Text]) -> Vec<Binding> {
         let principal = PRINCIPALS.iter().map(|kind| (kind, ask.word(kind))).find(|(_, name)| !name.is_empty());
         let binding = principal.map(|(kind, name)| {
             let place = format!("{}/{kind}/{name}", ask.word("account"));

@@ -4,7 +4,7 @@
 //! an adapter grants only to Identity Center's own.
 
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},
+    model::{Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target, Text},
     names,
 };
 
@@ -81,7 +81,7 @@ impl Target for PermissionSet {
         None
     }
 
-    fn wanted(&self, ask: &Ask, _: &Answers) -> Vec<Binding> {
+    fn wanted(&self, ask: &Ask, _: &[Text]) -> Vec<Binding> {
         let principal = PRINCIPALS.iter().map(|kind| (kind, ask.word(kind))).find(|(_, name)| !name.is_empty());
         let binding = principal
             .map(|(kind, name)| Binding::new(SURFACE, ask.word("account"), ask.word("set"), &format!("{kind}:{name}")));

@@ -2,7 +2,7 @@
 //! `windows-admin / 123456789012/us-east-1/i-0abc / Administrators / corp\jdoe`.
 
 use super::{
-    model::{Answers, Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target},
+    model::{Ask, Binding, Field, Fields, Given, Kind, Need, Selector, Target, Text},
     names,
 };
 
@@ -11,6 +11,8 @@ mod answer;
 #[cfg(feature = "aws")]
 pub mod aws;
 mod documents;
+#[cfg(feature = "aws")]
+mod recall;
 mod world;
 
 pub use documents::{Document, Settings};
@@ -72,6 +74,11 @@ impl Target for WindowsAdmin {
         true
     }
 
+    /// SSM keeps its commands and what came of them for 30 days.
+    fn recalls(&self) -> bool {
+        true
+    }
+
     /// The user in lower case; each tag's values sorted, without repetition.
     fn ask(&self, mut fields: Fields) -> Result<Ask, Vec<(&'static str, String, String)>> {
         let mut wrong = Vec::new();
@@ -103,10 +110,7 @@ impl Target for WindowsAdmin {
         Some(Selector { surface: SURFACE.into(), scope: scope.into(), tags })
     }
 
-    fn wanted(&self, ask: &Ask, answers: &Answers) -> Vec<Binding> {
-        let Some(Ok(places)) = self.selector(ask).and_then(|selector| answers.get(&selector)) else {
-            return Vec::new();
-        };
+    fn wanted(&self, ask: &Ask, places: &[Text]) -> Vec<Binding> {
         // A place that would read as another binding is none.
         let places = places.iter().filter(|place| !place.contains(" / "));
         places.map(|place| Binding::new(SURFACE, place, ROLE, ask.word("user"))).collect()

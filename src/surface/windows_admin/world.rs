@@ -7,12 +7,12 @@ use super::{
 };
 
 impl Realm for WindowsAdmin {
-    /// Those whose agent is silent too: they are owed the access when it is back. One that is stopped joins when it runs.
+    /// Those that are stopped or whose agent is silent too: they are given the access when they are back.
     fn list(&self, state: &State, selector: &Selector) -> Result<Vec<Text>, Trouble> {
         let (account, region) = selector.scope.split_once('/').ok_or_else(|| broken(&selector.scope))?;
         let hosts = state.account(account)?.hosts.get(region);
         let matching = hosts.into_iter().flatten().filter(|(_, host)| {
-            host.state == Power::Running
+            host.state != Power::Terminated
                 && selector.tags.iter().all(|(key, any)| host.tags.get(key).is_some_and(|value| any.contains(value)))
         });
         Ok(matching.map(|(instance, _)| format!("{}/{instance}", selector.scope).into()).collect())
@@ -41,21 +41,19 @@ impl Realm for WindowsAdmin {
         }
         let marker = Marker { until: step.until, grants: step.holders.keys().cloned().collect() };
         let host = host_mut(state, step.binding.place())?;
-        match host.administrators.iter_mut().find(|member| member.user == user && member.marker.is_some()) {
-            Some(ours) => ours.marker = Some(marker),
+        match host.administrators.iter_mut().find(|member| member.user == user) {
+            Some(member) => member.marker = Some(marker),
             None => host.administrators.push(Member { user, marker: Some(marker) }),
         }
         Ok(())
     }
 
-    /// Ends the sessions as well, unless the user is an administrator of another's making too.
+    /// With our mark or without it: what is to be removed was ours, or may have been. Ends the sessions as well.
     fn remove(&self, state: &mut State, binding: &Binding) -> Result<(), Trouble> {
         let user = Caseless(binding.who().into());
         let host = host_mut(state, binding.place())?;
-        host.administrators.retain(|member| member.user != user || member.marker.is_none());
-        if host.administrators.iter().all(|member| member.user != user) {
-            host.sessions.remove(&user);
-        }
+        host.administrators.retain(|member| member.user != user);
+        host.sessions.remove(&user);
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use super::{
     super::{
         act::{Act, act, late, removed},
         model::{
-            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Target, Text, Trouble,
-            TroubleKind, Write,
+            Binding, BoxFuture, Event, Fate, Read, Reading, Recall, Recalled, Seen, Selector, Step, Target, Text,
+            Trouble, TroubleKind, Write,
         },
     },
     World, WorldError,
@@ -68,27 +68,34 @@ impl<R: Realm> Adapter<R> {
     fn perform(&self, state: &mut State, step: &Step, now: Timestamp) -> Fate {
         let failure = strike(&mut state.faults, self.realm.surface(), step.binding.place(), On::Write);
         match failure {
-            None => self.act(state, step, now).unwrap_or_else(Fate::Failed),
+            None => self.done(state, step, now),
             Some(Failure::LostReply) => {
                 // Whatever came of it, nobody hears.
-                let _ = self.act(state, step, now);
+                self.done(state, step, now);
                 Fate::Unknown(Failure::LostReply.trouble())
             }
             Some(failure) => Fate::Failed(failure.trouble()),
         }
     }
 
+    fn done(&self, state: &mut State, step: &Step, now: Timestamp) -> Fate {
+        let fate = self.act(state, step, now).unwrap_or_else(Fate::Failed);
+        if self.realm.recalls() {
+            self.world.remember(step, &fate);
+        }
+        fate
+    }
+
     fn act(&self, state: &mut State, step: &Step, now: Timestamp) -> Result<Fate, Trouble> {
         if let Some(trouble) = late(step, now) {
             return Err(trouble);
         }
-        let marks = self.realm.marks();
-        match act(step, &self.realm.look(state, &step.binding)?, marks) {
+        match act(step, &self.realm.look(state, &step.binding)?) {
             Act::Settled(fate) => Ok(fate),
             Act::Add => self.realm.add(state, step).map(|()| Fate::Done),
             Act::Remove => {
                 self.realm.remove(state, &step.binding)?;
-                removed(self.realm.look(state, &step.binding)?, marks)
+                removed(self.realm.look(state, &step.binding)?)
             }
         }
     }
@@ -97,7 +104,6 @@ impl<R: Realm> Adapter<R> {
 impl<R: Realm> Read for Adapter<R> {
     fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
         Box::pin(async move {
-            let at = self.world.clock().now();
             self.world.count_reads(self.realm.surface(), selectors.len() + bindings.len());
             self.world.wait().await;
             let looked = self.world.observe(|state, faults| {
@@ -109,16 +115,29 @@ impl<R: Realm> Read for Adapter<R> {
                 let trouble = Trouble::from(error);
                 (vec![Err(trouble.clone()); selectors.len()], vec![Seen::Blind(trouble); bindings.len()])
             });
-            let answers = selectors.iter().zip(answers).map(|(selector, places)| Reading::Answer {
-                selector: selector.clone(),
-                at,
-                places,
-            });
-            let sights = bindings
+            let answers = selectors
                 .iter()
-                .zip(sights)
-                .map(|(binding, seen)| Reading::Sight(Sight { binding: binding.clone(), at, seen }));
+                .zip(answers)
+                .map(|(selector, places)| Reading::Answer { selector: selector.clone(), places });
+            let sights =
+                bindings.iter().zip(sights).map(|(binding, seen)| Reading::Sight { binding: binding.clone(), seen });
             answers.chain(sights).collect()
+        })
+    }
+
+    /// The world remembers what it was told in this process, as SSM remembers its commands. What it cannot find may have been
+    /// told in another one.
+    fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+        Box::pin(async move {
+            self.world.wait().await;
+            let found = self.world.observe(|_, faults| {
+                let one = |call: &Recall| match strike(faults, self.realm.surface(), call.binding.place(), On::Read) {
+                    Some(failure) => Recalled::Later(failure.trouble()),
+                    None => self.world.remembered(call).map_or(Recalled::Lost, Recalled::Came),
+                };
+                calls.iter().map(one).collect::<Vec<_>>()
+            });
+            found.unwrap_or_else(|error| vec![Recalled::Later(error.into()); calls.len()])
         })
     }
 }
@@ -137,7 +156,6 @@ impl<R: Realm> Write for Adapter<R> {
                     .edit(|state| batch.iter().map(|step| self.perform(state, step, now)).collect::<Vec<_>>())
                     // Nothing at all was changed: the world is replaced whole or not.
                     .unwrap_or_else(|error| vec![Fate::Failed(error.into()); batch.len()]);
-                let at = clock.now();
                 for ((step, fate), number) in batch.iter().zip(fates).zip(first..) {
                     let intent = step.intent;
                     // The id comes with the answer: where that is lost, nobody knows it. A receiver that went away is
@@ -145,7 +163,7 @@ impl<R: Realm> Write for Adapter<R> {
                     if !matches!(fate, Fate::Unknown(_)) {
                         let _ = events.send(Event::Sent { intent, request: format!("world-{number:06}").into() });
                     }
-                    let _ = events.send(Event::Done { intent, fate, at });
+                    let _ = events.send(Event::Done { intent, fate });
                 }
                 tokio::task::yield_now().await;
             }

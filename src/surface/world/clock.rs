@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::super::model::{Clock, Wait};
+use super::super::model::{Clock, Text, Wait};
 
 /// The longest that a sleeper goes without looking at the clock, in real time: a stepped clock is noticed within this.
 const SLICE: Duration = Duration::from_secs(1);
@@ -56,6 +56,10 @@ impl Clock for RealClock {
         Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default())
     }
 
+    fn boot(&self) -> Text {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| "".into(), |id| id.trim().into())
+    }
+
     fn sleep(&self, until: Timestamp) -> Wait<'_> {
         Box::pin(doze(self, until, 1))
     }
@@ -90,6 +94,11 @@ impl Clock for FastClock {
         RealClock.steady().saturating_mul(self.fast.speed.get())
     }
 
+    fn boot(&self) -> Text {
+        // Another beginning is another time.
+        format!("{} since {}", RealClock.boot(), self.since).into()
+    }
+
     fn sleep(&self, until: Timestamp) -> Wait<'_> {
         Box::pin(doze(self, until, self.fast.speed.get()))
     }
@@ -116,19 +125,36 @@ async fn doze(clock: &impl Clock, until: Timestamp, speed: u32) {
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
     steady: Mutex<Duration>,
+    boots: Mutex<u32>,
     /// When the sleepers want to wake, each with a number to tell them apart.
     sleepers: Mutex<(u64, BTreeSet<(Timestamp, u64)>)>,
 }
 
 impl ManualClock {
     pub fn new(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(now), steady: Mutex::default(), sleepers: Mutex::default() }
+        Self {
+            now: watch::Sender::new(now),
+            steady: Mutex::default(),
+            boots: Mutex::default(),
+            sleepers: Mutex::default(),
+        }
     }
 
     /// Lets time pass until then, and wakes whoever slept until then. A moment that is past is a step: no time passes.
     pub fn set(&self, now: Timestamp) {
         let passed = now.duration_since(self.now.send_replace(now));
         *self.steady.lock().unwrap_or_else(PoisonError::into_inner) += Duration::try_from(passed).unwrap_or_default();
+    }
+
+    /// Steps the clock, either way: no time passes.
+    pub fn step(&self, by: SignedDuration) {
+        self.now.send_modify(|now| *now = now.checked_add(by).unwrap_or(*now));
+    }
+
+    /// The machine begins anew: what has passed counts from zero.
+    pub fn reboot(&self) {
+        *self.boots.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.steady.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
     }
 
     pub fn advance(&self, by: SignedDuration) {
@@ -161,6 +187,10 @@ impl Clock for ManualClock {
 
     fn steady(&self) -> Duration {
         *self.steady.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn boot(&self) -> Text {
+        format!("boot {}", *self.boots.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
     fn sleep(&self, until: Timestamp) -> Wait<'_> {

@@ -2,7 +2,7 @@
 //! the scenarios and the simulations run on it; behind it there may be a YAML file that a person can edit.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,7 +11,7 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::model::{Clock, Text, Trouble, TroubleKind};
+use super::model::{Binding, Clock, Fate, Recall, Step, Text, Trouble, TroubleKind};
 
 mod adapter;
 mod clock;
@@ -40,7 +40,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
     store: Mutex<Store>,
     calls: Mutex<Calls>,
+    /// What calls came to whose place remembers them, oldest first: as far as SSM remembers its commands.
+    memory: Mutex<VecDeque<(Text, Binding, Fate)>>,
 }
+
+/// How many calls a world remembers.
+const MEMORY: usize = 4096;
 
 /// What was asked of a world through this handle and its clones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +121,14 @@ impl World {
     }
 
     fn with(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { shared: Arc::new(Shared { clock, store: Mutex::new(store), calls: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                store: Mutex::new(store),
+                calls: Mutex::default(),
+                memory: Mutex::default(),
+            }),
+        }
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
@@ -186,6 +198,22 @@ impl World {
 
     fn count_reads(&self, surface: &'static str, reads: usize) {
         *self.counters().reads.entry(surface.into()).or_default() += reads as u64;
+    }
+
+    fn remember(&self, step: &Step, fate: &Fate) {
+        let Some(nonce) = &step.nonce else { return };
+        let mut memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.len() >= MEMORY {
+            memory.pop_front();
+        }
+        memory.push_back((nonce.clone(), step.binding.clone(), fate.clone()));
+    }
+
+    fn remembered(&self, call: &Recall) -> Option<Fate> {
+        let nonce = call.nonce.as_ref()?;
+        let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = memory.iter().rev().find(|(known, binding, _)| known == nonce && *binding == call.binding);
+        found.map(|(.., fate)| fate.clone())
     }
 
     /// Answers the number of the first of these calls, from 1.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod bad_input;
+mod clock;
 mod commands;
 mod damage;
 mod hooks;

@@ -97,9 +97,10 @@ pub fn step(verb: Verb, binding: &Binding) -> Step {
         holders: Holders::from_iter([("oncall-1".parse().unwrap(), "0123456789ab".parse().unwrap())]),
         cause: Cause::Merged,
         act_by: None,
-        before: Seen::Absent,
+        before: Seen::Unread,
         origin: None,
         intent: 7,
+        nonce: None,
         stated: None,
     }
 }
@@ -131,7 +132,7 @@ pub async fn seen(world: &World, binding: &Binding) -> Seen {
     let readings =
         Cloud::World(world.clone()).readers()[binding.surface()].read(&[], std::slice::from_ref(binding)).await;
     match &readings[..] {
-        [Reading::Sight(sight)] if sight.binding == *binding => sight.seen.clone(),
+        [Reading::Sight { binding: of, seen }] if of == binding => seen.clone(),
         other => panic!("{other:?} is not one sight"),
     }
 }

@@ -1,0 +1,213 @@
+//! The life of a binding: which state becomes which, by what a line of the journal says. One table, and nothing else changes a
+//! [`Hold`].
+//!
+//! Columns: an intent is on record to **grant**, **renew** or **revoke**; the fate of the open call is **done**, **standing** (there,
+//! and not by this call), **absent** (a renewal found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
+//! any more). **dispute**, **drift**, **vanish** and **forget** are what looking came to. A dot: nothing changes.
+//!
+//! ```text
+//!            | grant     | renew    | revoke   | done     | standing | absent   | failed    | unknown   | gone    | dispute | drift   | vanish | forget
+//! nothing    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | .
+//! standing   | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
+//! refused    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
+//! gone       | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
+//! granting   | uncertain | .        | revoking | held     | standing | refused  | refused   | granting  | gone    | held    | .       | gone   | nothing
+//! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | held    | .       | gone   | nothing
+//! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | held    | drifted | gone   | nothing
+//! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | held    | drifted | gone   | nothing
+//! drifted    | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
+//! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | held    | drifted | gone   | nothing
+//! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | held    | .       | gone   | nothing
+//! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
+//! ```
+//!
+//! Why these, of those that could be otherwise:
+//!
+//! - *granting + standing* is not ours: it was there at our first call. *uncertain + standing* is ours: something of ours was there,
+//!   or may have been, and whoever has the access may have taken our mark off. It is held as *disputed*, and so is *dispute*.
+//! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
+//! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
+//! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
+//! - *settling + grant* is *uncertain*: while a debt is open, what appears there is ours to end.
+//!
+//! Journals before format 2 were written by a release that closed what was answered with *standing* unless it had been confirmed:
+//! what such a line closed stays closed, because nobody knows any more whose it was.
+
+use jiff::Timestamp;
+
+use crate::model::{Attempt, Call, Doubt, Fate, Hold, Sure, Trouble, TroubleKind, Verb};
+
+/// What is known of a binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenure {
+    Nothing,
+    /// Not ours, and there.
+    Standing(Timestamp),
+    /// Not ours: our grant failed, and is tried again.
+    Refused(Box<Attempt>),
+    /// Its place no longer exists.
+    Gone(Timestamp),
+    Owned(Hold),
+}
+
+/// What a line says of it.
+#[derive(Debug, Clone)]
+pub enum Said<'a> {
+    Intended(Verb, Call),
+    /// The fate of the open call, and when it was known.
+    Came(&'a Fate, Timestamp),
+    Disputed,
+    Drifted,
+    Vanished(Timestamp),
+    Forgotten,
+}
+
+/// The table. `settled`: whether the line is of format 2 or later.
+pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
+    use Tenure::{Gone, Nothing, Owned, Refused, Standing};
+    match (was, said) {
+        (Owned(hold), Said::Intended(verb, call)) => Owned(intended(hold, verb, call)),
+        (Owned(hold), Said::Came(fate, knew)) => came(hold, fate, knew, settled),
+        (Owned(hold), Said::Disputed) => Owned(match hold {
+            Hold::Held { sure, retry } => Hold::Held { sure, retry },
+            _ => Hold::Held { sure: Sure::Disputed, retry: None },
+        }),
+        (Owned(hold), Said::Drifted) => Owned(match hold {
+            Hold::Held { sure, .. } | Hold::Renewing { sure, .. } | Hold::Restoring { sure, .. } => {
+                Hold::Drifted { sure, retry: None }
+            }
+            Hold::Granting(_)
+            | Hold::Uncertain(_)
+            | Hold::Drifted { .. }
+            | Hold::Revoking { .. }
+            | Hold::Settling { .. } => hold,
+        }),
+        (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
+        (_, Said::Forgotten) => Nothing,
+        (Refused(attempt), Said::Intended(Verb::Grant, call)) => {
+            Owned(Hold::Granting(Box::new(Call { retry: Some(attempt), ..call })))
+        }
+        (Nothing | Standing(_) | Gone(_), Said::Intended(Verb::Grant, call)) => Owned(Hold::Granting(Box::new(call))),
+        (was @ (Nothing | Standing(_) | Refused(_) | Gone(_)), _) => was,
+    }
+}
+
+/// A call will be made.
+fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
+    let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
+    match (verb, hold) {
+        (Verb::Revoke, Hold::Revoking { sure, retry, .. }) => {
+            Hold::Revoking { sure, call: Some(Box::new(call)), retry }
+        }
+        (Verb::Revoke, hold) => Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None },
+        // The answer of the call before never came: it may still land.
+        (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
+        (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
+        (Verb::Grant, Hold::Restoring { call: before, .. }) => doubt(call, before.retry),
+        (Verb::Grant, Hold::Revoking { .. } | Hold::Settling { .. }) => doubt(call, None),
+        (Verb::Grant, Hold::Held { sure, .. } | Hold::Renewing { sure, .. }) => {
+            Hold::Restoring { sure, call: Box::new(call) }
+        }
+        (Verb::Grant, Hold::Drifted { sure, retry }) => {
+            Hold::Restoring { sure, call: Box::new(Call { retry, ..call }) }
+        }
+        (Verb::Renew, Hold::Held { sure, retry }) => Hold::Renewing { sure, call: Box::new(Call { retry, ..call }) },
+        (Verb::Renew, Hold::Renewing { sure, call: before }) => {
+            Hold::Renewing { sure, call: Box::new(Call { retry: before.retry, ..call }) }
+        }
+        (Verb::Renew, Hold::Drifted { sure, .. } | Hold::Restoring { sure, .. }) => {
+            Hold::Renewing { sure, call: Box::new(call) }
+        }
+        // Only a release before format 2 did this, and only of what was confirmed.
+        (Verb::Renew, Hold::Revoking { sure, .. }) => {
+            Hold::Renewing { sure: sure.unwrap_or(Sure::Disputed), call: Box::new(call) }
+        }
+        (Verb::Renew, hold @ (Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. })) => hold,
+    }
+}
+
+/// The open call has its fate.
+fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
+    use Tenure::{Gone, Nothing, Owned, Refused, Standing};
+    let sure = Sure::Answered;
+    // Of the verb that was tried: how often it failed in a row.
+    let again = |call: &Call, trouble: &Trouble| Attempt::again(call.retry.as_deref(), call.until, knew, trouble);
+    let unmarked = || {
+        let detail = "it is there, and the place said that it is not ours, though it was";
+        Trouble::new(TroubleKind::Broken, detail)
+    };
+    match hold {
+        Hold::Granting(call) => match fate {
+            Fate::Done => Owned(Hold::Held { sure, retry: None }),
+            Fate::Standing => Standing(knew),
+            Fate::Gone => Gone(knew),
+            Fate::Absent => {
+                Refused(again(&call, &Trouble::new(TroubleKind::Broken, "it is not there after it was granted")))
+            }
+            Fate::Failed(trouble) => Refused(again(&call, trouble)),
+            Fate::Unknown(trouble) => {
+                let retry = Some(again(&call, trouble));
+                Owned(Hold::Granting(Box::new(Call { retry, ..*call })))
+            }
+        },
+        Hold::Uncertain(doubt) => {
+            let Doubt { call, retry } = *doubt;
+            let Some(call) = call else { return Owned(Hold::Uncertain(Box::new(Doubt { call, retry }))) };
+            let again = |trouble| Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
+            match fate {
+                Fate::Done => Owned(Hold::Held { sure, retry: None }),
+                Fate::Standing if settled => Owned(Hold::Held { sure: Sure::Disputed, retry: None }),
+                Fate::Standing => Standing(knew),
+                Fate::Gone => Gone(knew),
+                Fate::Absent => Owned(Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }))),
+                Fate::Failed(trouble) => {
+                    let retry = again(trouble);
+                    Owned(Hold::Uncertain(Box::new(Doubt { call: None, retry })))
+                }
+                Fate::Unknown(trouble) => {
+                    let retry = again(trouble);
+                    Owned(Hold::Uncertain(Box::new(Doubt { call: Some(call), retry })))
+                }
+            }
+        }
+        Hold::Renewing { sure, call } => match fate {
+            Fate::Done => Owned(Hold::Held { sure, retry: None }),
+            Fate::Standing => Owned(Hold::Held { sure, retry: Some(again(&call, &unmarked())) }),
+            Fate::Absent => Owned(Hold::Drifted { sure, retry: None }),
+            Fate::Gone => Gone(knew),
+            Fate::Failed(trouble) | Fate::Unknown(trouble) => {
+                Owned(Hold::Held { sure, retry: Some(again(&call, trouble)) })
+            }
+        },
+        Hold::Restoring { sure, call } => match fate {
+            Fate::Done => Owned(Hold::Held { sure: Sure::Answered, retry: None }),
+            Fate::Standing => Owned(Hold::Held { sure: Sure::Disputed, retry: None }),
+            Fate::Absent => Owned(Hold::Drifted { sure, retry: None }),
+            Fate::Gone => Gone(knew),
+            Fate::Failed(trouble) => Owned(Hold::Drifted { sure, retry: Some(again(&call, trouble)) }),
+            Fate::Unknown(trouble) => {
+                let retry = Some(again(&call, trouble));
+                Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
+            }
+        },
+        Hold::Revoking { sure, call: Some(call), retry } => {
+            let again = |trouble| {
+                let retry = Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
+                Owned(Hold::Revoking { sure, call: None, retry })
+            };
+            match fate {
+                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew }),
+                Fate::Standing if settled || sure.is_some() => again(&unmarked()),
+                Fate::Standing | Fate::Gone => Nothing,
+                Fate::Failed(trouble) | Fate::Unknown(trouble) => again(trouble),
+            }
+        }
+        hold @ (Hold::Held { .. }
+        | Hold::Drifted { .. }
+        | Hold::Revoking { call: None, .. }
+        | Hold::Settling { .. }) => Owned(hold),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The table's rows of what is ours, or may be: kept, found out, renewed, given back, or ended. By state, one after the other.
+
+use jiff::Timestamp;
+
+use crate::model::{self, Attempt, Binding, Cause, Hold, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
+
+use super::{
+    desire::{Want, earliest},
+    fold::cause,
+    moment,
+    plan::{FRESH, Ground, SETTLE, note},
+};
+
+/// What is known of a call whose answer was lost.
+enum Recall {
+    /// The answer is being fetched, or will be.
+    Waits(String),
+    Told(Box<Record>),
+    /// Nobody can tell.
+    Lost,
+}
+
+fn gone(binding: &Binding, owned: &Owned) -> Record {
+    Record::Gone { binding: binding.clone(), stamp: owned.stamp() }
+}
+
+impl Ground<'_> {
+    /// Wanted and ours, or may be.
+    pub(super) fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        match &owned.hold {
+            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } => self.find(binding, want, owned, plan),
+            Hold::Revoking { .. } => {
+                // Whether it went nobody knows: a grant over it settles that, whatever is there.
+                if let Some(why) = self.standstill.or(want.barred.as_deref()) {
+                    return note(binding, plan, format!("of unknown fate: {why}"));
+                }
+                let seen = self.survey.seen(binding, Timestamp::MIN).clone();
+                plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen));
+            }
+            Hold::Held { .. } | Hold::Renewing { .. } | Hold::Drifted { .. } | Hold::Restoring { .. } => {
+                self.hold(binding, want, owned, plan);
+            }
+        }
+    }
+
+    /// Wanted, and nobody knows whether it is there: the answer is fetched, or else the place is looked at.
+    fn find(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let settling = matches!(owned.hold, Hold::Settling { .. });
+        match self.recall(binding, owned, plan) {
+            Recall::Waits(why) => return note(binding, plan, why),
+            Recall::Told(record) => return plan.records.push(*record),
+            Recall::Lost => {}
+        }
+        if let Some(why) = self.standstill.or(want.barred.as_deref()) {
+            return note(binding, plan, format!("of unknown fate: {why}"));
+        }
+        if self.pauses(binding, owned.hold.retry(), want.until, plan) {
+            return;
+        }
+        let seen = self.survey.seen(binding, Timestamp::MIN);
+        match seen {
+            // Its place says itself whether it is there, and ours.
+            Seen::Unread if settling && self.marks(binding) => {
+                plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone()));
+            }
+            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Absent | Seen::Present { ours: Some(_) } => {
+                plan.steps.push(self.step(Verb::Grant, binding, want, Cause::Merged, seen.clone()));
+            }
+            // While a debt is open, what appears there is ours to end.
+            Seen::Present { ours: None } => {
+                let intent = owned.hold.call().map_or(0, |call| call.intent);
+                plan.records.push(Record::Dispute { intent, binding: binding.clone(), stamp: owned.stamp() });
+            }
+            Seen::Blind(trouble) => {
+                self.look_again(binding, plan);
+                note(binding, plan, format!("of unknown fate: {trouble}"));
+            }
+            Seen::Gone => plan.records.push(gone(binding, owned)),
+        }
+    }
+
+    /// Wanted and ours.
+    fn hold(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let drifted = matches!(owned.hold, Hold::Drifted { .. } | Hold::Restoring { .. });
+        let seen = self.survey.seen(binding, Timestamp::MIN);
+        let free = self.standstill.is_none() && want.barred.is_none();
+        // Begun, and not done: a call that failed or was cut off.
+        let begun = matches!(owned.hold, Hold::Drifted { retry: Some(_), .. } | Hold::Restoring { .. });
+        let asked = begun || want.holders.keys().any(|grant| owned.holders.keys().all(|had| had != grant));
+        match seen {
+            Seen::Gone => return plan.records.push(gone(binding, owned)),
+            Seen::Absent if !drifted => {
+                return plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
+            }
+            // Given back where the operator has it so; or a grant that never had it asks for it now.
+            Seen::Absent | Seen::Unread if drifted && (self.policy.restore || asked) && free => {
+                if self.pauses(binding, owned.hold.retry(), want.until, plan) {
+                    return;
+                }
+                match seen {
+                    Seen::Absent => {
+                        let cause = if asked { Cause::Merged } else { Cause::Drift };
+                        plan.steps.push(self.step(Verb::Grant, binding, want, cause, Seen::Absent));
+                    }
+                    _ => plan.reads.push(binding.clone()),
+                }
+                return;
+            }
+            Seen::Present { .. } if drifted => {
+                note(binding, plan, "drift: removed by somebody else, and there again: it ends with the grant".into());
+            }
+            Seen::Absent | Seen::Unread | Seen::Blind(_) if drifted => {
+                return note(binding, plan, "drift: removed by somebody else".into());
+            }
+            Seen::Present { ours: None } if self.marks(binding) => {
+                let text = "our marker is gone: somebody took it off; it ends with the grant all the same";
+                note(binding, plan, text.into());
+            }
+            Seen::Absent | Seen::Present { .. } | Seen::Unread | Seen::Blind(_) => {}
+        }
+        // A marker may have whole seconds only.
+        let otherwise = |end: &Timestamp| end.as_second() != want.until.as_second();
+        let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if otherwise(end));
+        // A renewal that was under way when the process ended may have come or not: it is made again.
+        let open = owned.hold.call().is_some();
+        if owned.until != want.until || marked_otherwise || open {
+            if want.until > owned.until && (self.standstill.is_some() || want.barred.is_some()) {
+                note(binding, plan, "not extended: granting stands still, or an operator protects it".into());
+            } else if !self.pauses(binding, owned.hold.retry(), want.until, plan) {
+                plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
+            }
+        } else if owned.holders != want.holders && self.standstill.is_none() && want.barred.is_none() {
+            let stamp = self.stamp(want);
+            plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
+        }
+    }
+
+    /// Ours, or may be, and not wanted any more.
+    pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
+        let mut since = Timestamp::MIN;
+        match &owned.hold {
+            Hold::Settling { wrote } => {
+                let settled = SETTLE.after(*wrote);
+                if self.now < settled {
+                    plan.wake = earliest(plan.wake, settled);
+                    return;
+                }
+                since = settled;
+                match self.survey.seen(binding, settled) {
+                    Seen::Absent => return plan.records.push(self.forget(binding, owned, "absent, and settled")),
+                    Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
+                    Seen::Unread => return plan.reads.push(binding.clone()),
+                    Seen::Blind(trouble) => {
+                        note(binding, plan, format!("revoked, and not proven to have stayed so: {trouble}"));
+                        return self.look_again(binding, plan);
+                    }
+                    Seen::Present { .. } => {
+                        note(binding, plan, "there again after it was revoked: somebody added it".into());
+                    }
+                }
+            }
+            // Whether it ever came is asked once, for what stood there before us is not ours; an end waits for no more than
+            // that one answer.
+            Hold::Granting(_) | Hold::Uncertain(_) => match self.recall(binding, owned, plan) {
+                Recall::Told(record) => return plan.records.push(*record),
+                Recall::Waits(_) if !self.asked(owned) => return,
+                Recall::Waits(_) | Recall::Lost => {}
+            },
+            // Whatever failed before, it was not this.
+            Hold::Held { .. } | Hold::Renewing { .. } | Hold::Drifted { .. } | Hold::Restoring { .. } => {}
+            Hold::Revoking { retry, .. } => {
+                if let Some(attempt) = retry
+                    && attempt.next() > self.now
+                {
+                    plan.wake = earliest(plan.wake, attempt.next());
+                    let (count, next) = (attempt.count, moment(attempt.next()));
+                    let text = format!("overdue: {} (attempt {count}, next at {next})", attempt.trouble);
+                    return note(binding, plan, text);
+                }
+            }
+        }
+        let (cause, by) = cause(self.ledger, owned);
+        plan.steps.push(Step {
+            verb: Verb::Revoke,
+            binding: binding.clone(),
+            until: owned.until,
+            holders: owned.holders.clone(),
+            cause,
+            act_by: None,
+            before: self.survey.seen(binding, since).clone(),
+            origin: by.cloned(),
+            intent: 0,
+            nonce: None,
+            stated: None,
+        });
+    }
+
+    /// What became of a grant whose answer was lost, where its place remembers.
+    fn recall(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) -> Recall {
+        let Some(call) = owned.hold.call() else { return Recall::Lost };
+        let target = self.targets.get(binding.surface());
+        let known = call.nonce.is_some() || call.request.is_some();
+        if !known || !target.is_some_and(|target| target.recalls()) {
+            return Recall::Lost;
+        }
+        let ask = |plan: &mut Plan| {
+            let age = Span::seconds(self.now.duration_since(call.asked).as_secs().max(0));
+            let (intent, request, nonce) = (call.intent, call.request.clone(), call.nonce.clone());
+            plan.recalls.push(model::Recall { intent, binding: binding.clone(), request, nonce, age });
+        };
+        match self.survey.recalled.get(&call.intent) {
+            None => {
+                ask(plan);
+                Recall::Waits("of unknown fate: its answer is being fetched".into())
+            }
+            Some((Recalled::Later(trouble), at)) => {
+                let again = FRESH.after(*at);
+                if again <= self.now {
+                    ask(plan)
+                } else {
+                    plan.wake = earliest(plan.wake, again)
+                }
+                Recall::Waits(format!("of unknown fate: {trouble}"))
+            }
+            Some((Recalled::Came(fate), _)) => Recall::Told(Box::new(Record::Fate {
+                intent: call.intent,
+                verb: Verb::Grant,
+                binding: binding.clone(),
+                cause: Cause::Merged,
+                until: call.until,
+                fate: fate.clone(),
+                request: call.request.clone(),
+                asked: call.asked,
+                knew: self.now,
+                stamp: owned.stamp(),
+            })),
+            Some((Recalled::Lost, _)) => Recall::Lost,
+        }
+    }
+
+    /// Whether the answer to its call was asked for, and not given.
+    fn asked(&self, owned: &Owned) -> bool {
+        owned.hold.call().is_some_and(|call| self.survey.recalled.contains_key(&call.intent))
+    }
+
+    /// Whether what failed on the way to that end is to be left alone for now.
+    fn pauses(&self, binding: &Binding, retry: Option<&Attempt>, until: Timestamp, plan: &mut Plan) -> bool {
+        let Some(attempt) = retry.filter(|attempt| attempt.same(until) && attempt.next() > self.now) else {
+            return false;
+        };
+        plan.wake = earliest(plan.wake, attempt.next());
+        let (trouble, count, next) = (&attempt.trouble, attempt.count, moment(attempt.next()));
+        note(binding, plan, format!("{trouble} (attempt {count}, next at {next})"));
+        true
+    }
+}

@@ -1,0 +1,602 @@
+//! Every end comes: attacks on the engine that once kept access, or took what was not ours, each as a story on the world.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use grantd::{
+    model::{Binding, BoxFuture, Hold, Policy, Read, Reading, Recall, Recalled, Record, Selector, Span, Sure, Verb},
+    surface::{
+        Cloud,
+        world::{Caseless, Failure, Fault, Latency, ManualClock, Member, On, Power, State, World},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::sim::Sim;
+
+const WORLD: &str = r#"
+accounts:
+  "123456789012":
+    hosts:
+      us-east-1:
+        i-00000001: { tags: { AccessGroup: JITAdmins }, administrators: ['CORP\ops'] }
+    users: { jdoe: {} }
+    roles: { OpsOnCall: {} }
+    groups: { Auditors: {} }
+policies: [AmazonEC2ReadOnlyAccess]
+directory: { windows: ['CORP\jdoe', 'CORP\ops'] }
+"#;
+const HOST: &str =
+    r"windows-admin: { user: CORP\jdoe, account: prod, region: us-east-1, instances: { AccessGroup: JITAdmins } }";
+const POLICY: &str = "iam-policy: { account: prod, role: OpsOnCall, policy: AmazonEC2ReadOnlyAccess }";
+const GROUP: &str = "iam-group: { account: prod, user: jdoe, group: Auditors }";
+
+struct Story {
+    sim: Sim,
+    world: World,
+    clock: Arc<ManualClock>,
+}
+
+fn nine() -> Timestamp {
+    "2026-11-20T09:00:00Z".parse().unwrap()
+}
+
+impl Story {
+    async fn begin() -> Self {
+        let accounts = serde_saphyr::from_str("prod: { id: \"123456789012\", regions: [us-east-1] }").unwrap();
+        let policy = Policy { accounts: Some(accounts), ..Policy::default() };
+        let clock = Arc::new(ManualClock::new(nine()));
+        let world = World::new(State::from_yaml(WORLD).unwrap(), clock.clone());
+        let mut sim = Sim::new(Cloud::World(world.clone()), clock.clone(), policy);
+        sim.init(false).await;
+        sim.start();
+        sim.work().await;
+        Self { sim, world, clock }
+    }
+
+    /// Merges a grant and lets the daemon do what it can.
+    async fn grant(&mut self, id: &str, ttl: &str, access: &[&str]) {
+        let access: String = access.iter().map(|ask| format!("  - {ask}\n")).collect();
+        self.sim
+            .repo
+            .write(&format!("{id}.yaml"), &format!("requester: jdoe\npurpose: p\nttl: {ttl}\naccess:\n{access}"));
+        // Whoever commits has a clock of his own.
+        let steady = SignedDuration::try_from(grantd::model::Clock::steady(self.clock.as_ref())).unwrap();
+        self.sim.repo.commit(nine().checked_add(steady).unwrap(), id);
+        self.sim.poll().await;
+    }
+
+    fn clock_now(&self) -> Timestamp {
+        self.sim.clock_now()
+    }
+
+    async fn pass(&mut self, span: Span) {
+        self.sim.advance(span.after(self.clock_now())).await;
+    }
+
+    fn fault(&self, on: On, trouble: Failure, times: Option<u32>) {
+        let times = times.and_then(std::num::NonZeroU32::new);
+        let fault = Fault { surface: None, place: None, on, trouble, times };
+        self.world.edit(|state| state.faults.push(fault.clone())).unwrap();
+    }
+
+    fn host(&self, change: impl Fn(&mut grantd::surface::world::Host)) {
+        self.world
+            .edit(|state| {
+                let account = state.accounts.get_mut("123456789012").unwrap();
+                change(account.hosts.get_mut("us-east-1").unwrap().get_mut("i-00000001").unwrap());
+            })
+            .unwrap();
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.world.show().unwrap().contains(what)
+    }
+
+    fn hold(&self) -> Hold {
+        self.sim.daemon.as_ref().unwrap().cycle.ledger().owned.values().next().unwrap().hold.clone()
+    }
+
+    /// How many intents to do this are on record.
+    fn intents(&self, asked: Verb) -> usize {
+        self.sim
+            .lines()
+            .iter()
+            .filter(|line| matches!(&line.record, Record::Intend { verb, .. } if *verb == asked))
+            .count()
+    }
+}
+
+const ADMIN: &str = r"corp\jdoe";
+const ATTACHED: &str = "AmazonEC2ReadOnlyAccess";
+
+/// Whether there is time for all of it.
+fn soak() -> bool {
+    std::env::vars_os().any(|(name, _)| name == "GRANTD_SOAK")
+}
+
+fn run(story: impl AsyncFnOnce(Story)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { story(Story::begin().await).await });
+}
+
+/// Renewals that fail pause for minutes by now; the end comes, and its first attempt is made at once.
+#[test]
+fn an_end_does_not_wait_for_failed_renewals() {
+    for access in [HOST, POLICY] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "1h", &[access]).await;
+            story.fault(On::Write, Failure::Unreachable, None);
+            story.grant("jdoe-one", "2h", &[access]).await;
+            story.pass(Span::minutes(60)).await;
+            assert!(story.hold().retry().unwrap().count >= 8, "{:?}", story.hold());
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            let now = story.clock_now();
+            std::fs::remove_file(story.sim.repo.path.join("grants/jdoe-one.yaml")).unwrap();
+            story.sim.repo.commit(now, "withdraw");
+            story.sim.poll().await;
+            assert_eq!(story.clock_now(), now, "no time passed");
+            assert!(matches!(story.hold(), Hold::Settling { .. }), "{:?}", story.hold());
+            assert!(!story.has(ADMIN) && !story.has(ATTACHED), "{}", story.world.show().unwrap());
+        });
+    }
+}
+
+/// A renewal to an earlier end is another thing than the one to a later end that fails.
+#[test]
+fn an_earlier_end_does_not_wait_for_renewals_to_a_later_one() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "2h", &[HOST]).await;
+        story.fault(On::Write, Failure::Unreachable, None);
+        story.grant("jdoe-one", "3h", &[HOST]).await;
+        story.pass(Span::minutes(40)).await;
+        story.world.edit(|state| state.faults.clear()).unwrap();
+        let before = story.intents(Verb::Renew);
+        story.grant("jdoe-one", "1h", &[HOST]).await;
+        assert_eq!(story.intents(Verb::Renew), before + 1, "at once");
+        assert!(story.has("until 2026-11-20T10:00:00Z"), "{}", story.world.show().unwrap());
+    });
+}
+
+/// Readers that fetch no lost answer: nobody knows any more.
+struct Forgetful(Arc<dyn Read>);
+
+impl Read for Forgetful {
+    fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
+        self.0.read(selectors, bindings)
+    }
+
+    fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+        Box::pin(async { vec![Recalled::Lost; calls.len()] })
+    }
+}
+
+/// The answer is lost for ever and the new administrator takes our mark off: it is there, may be ours, and is told and ended.
+#[test]
+fn what_may_be_ours_is_disputed_and_ended() {
+    run(async |mut story| {
+        let readers = story.sim.cloud.readers();
+        let forgetful = |(name, reader)| (name, Arc::new(Forgetful(reader)) as Arc<dyn Read>);
+        let parts = &mut story.sim.daemon.as_mut().unwrap().cycle.parts;
+        parts.readers = readers.into_iter().map(forgetful).collect::<BTreeMap<_, _>>();
+        story.fault(On::Write, Failure::LostReply, Some(1));
+        story.grant("jdoe-one", "1h", &[HOST]).await;
+        story.host(|host| host.administrators.iter_mut().for_each(|member| member.marker = None));
+        story.pass(Span::minutes(1)).await;
+        assert!(matches!(story.hold(), Hold::Held { sure: Sure::Disputed, .. }), "{:?}", story.hold());
+        assert!(story.has(ADMIN));
+        story.pass(Span::minutes(59)).await;
+        assert!(!story.has(ADMIN), "{}", story.world.show().unwrap());
+    });
+}
+
+/// Killed between intent and call, where somebody stood before: nothing was sent, and nothing of his is taken.
+#[test]
+fn an_intent_that_was_never_sent_takes_nothing() {
+    for access in [HOST, POLICY, GROUP] {
+        run(async |mut story| {
+            // The call takes longer than the process lives.
+            story.world.edit(|state| state.latency = Some(Latency(std::time::Duration::from_secs(2)))).unwrap();
+            story
+                .sim
+                .repo
+                .write("jdoe-one.yaml", &format!("requester: j\npurpose: p\nttl: 1h\naccess:\n  - {access}\n"));
+            story.sim.repo.commit(nine(), "one");
+            let daemon = story.sim.daemon.as_mut().unwrap();
+            daemon.cycle.fetch();
+            while daemon.executor.pending().is_empty() {
+                daemon.turn();
+                story.clock.advance(SignedDuration::from_secs(3));
+                let next = tokio::time::timeout(std::time::Duration::from_millis(50), daemon.cycle.next());
+                if let Ok(happening) = next.await {
+                    daemon.absorb(happening);
+                }
+            }
+            story.sim.kill();
+            story.world.edit(|state| state.latency = None).unwrap();
+            let before = story.world.show().unwrap();
+            assert!(!before.contains(ADMIN) && !before.contains(ATTACHED), "{before}");
+            story.sim.start();
+            story.sim.work().await;
+            story.pass(Span::hours(2)).await;
+            assert_eq!(story.world.show().unwrap(), before, "{access}");
+            assert!(story.sim.daemon.as_ref().unwrap().cycle.ledger().owned.is_empty());
+        });
+    }
+}
+
+/// Somebody is quicker than our call, though we looked just before: his is not ours, and stays.
+#[test]
+fn what_was_added_between_look_and_call_is_not_ours() {
+    run(async |mut story| {
+        story.world.edit(|state| state.latency = Some(Latency(std::time::Duration::from_secs(2)))).unwrap();
+        story
+            .sim
+            .repo
+            .write("jdoe-one.yaml", &format!("requester: j\npurpose: p\nttl: 1h\naccess:\n  - {HOST}\n  - {POLICY}\n"));
+        story.sim.repo.commit(nine(), "one");
+        let daemon = story.sim.daemon.as_mut().unwrap();
+        daemon.cycle.fetch();
+        while daemon.executor.pending().len() < 2 {
+            daemon.turn();
+            story.clock.advance(SignedDuration::from_secs(1));
+            let next = tokio::time::timeout(std::time::Duration::from_millis(50), daemon.cycle.next());
+            if let Ok(happening) = next.await {
+                daemon.absorb(happening);
+            }
+        }
+        let by_hand = Member { user: Caseless(r"CORP\jdoe".into()), marker: None };
+        story.host(|host| host.administrators.push(by_hand.clone()));
+        story
+            .world
+            .edit(|state| {
+                let roles = &mut state.accounts.get_mut("123456789012").unwrap().roles;
+                roles.get_mut("OpsOnCall").unwrap().policies.insert("AmazonEC2ReadOnlyAccess".into());
+                state.latency = None;
+            })
+            .unwrap();
+        let before = story.world.show().unwrap();
+        story.clock.advance(SignedDuration::from_secs(5));
+        story.sim.work().await;
+        let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+        assert_eq!((ledger.owned.len(), ledger.standing.len()), (0, 2), "{:?}", ledger.owned);
+        story.pass(Span::hours(2)).await;
+        assert_eq!(story.world.show().unwrap(), before);
+    });
+}
+
+/// Killed while a renewal is under way, and the access is taken away by hand: the next start gives nothing back.
+#[test]
+fn a_renewal_that_was_cut_off_gives_nothing_back() {
+    for access in [HOST, POLICY] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "1h", &[access]).await;
+            assert!(story.has(ADMIN) || story.has(ATTACHED));
+            story.world.edit(|state| state.latency = Some(Latency(std::time::Duration::from_secs(60)))).unwrap();
+            story
+                .sim
+                .repo
+                .write("jdoe-one.yaml", &format!("requester: jdoe\npurpose: p\nttl: 2h\naccess:\n  - {access}\n"));
+            story.sim.repo.commit(nine(), "longer");
+            let daemon = story.sim.daemon.as_mut().unwrap();
+            daemon.cycle.fetch();
+            while daemon.executor.pending().is_empty() {
+                daemon.turn();
+                let next = tokio::time::timeout(std::time::Duration::from_millis(50), daemon.cycle.next());
+                if let Ok(happening) = next.await {
+                    daemon.absorb(happening);
+                }
+            }
+            assert!(matches!(story.hold(), Hold::Renewing { .. }), "{:?}", story.hold());
+            story.sim.kill();
+            story.world.edit(|state| state.latency = None).unwrap();
+            story.host(|host| host.administrators.retain(|member| member.user.0.contains("ops")));
+            story
+                .world
+                .edit(|state| {
+                    let roles = &mut state.accounts.get_mut("123456789012").unwrap().roles;
+                    roles.get_mut("OpsOnCall").unwrap().policies.clear();
+                })
+                .unwrap();
+            story.sim.start();
+            story.sim.work().await;
+            story.pass(Span::minutes(30)).await;
+            assert!(!story.has(ADMIN) && !story.has(ATTACHED), "given back: {}", story.world.show().unwrap());
+            assert!(matches!(story.hold(), Hold::Drifted { .. }), "{:?}", story.hold());
+        });
+    }
+}
+
+/// A host that is terminated while its grant is tried costs one line, not a busy loop.
+#[test]
+fn a_terminated_host_is_left_alone() {
+    run(async |mut story| {
+        story.host(|host| host.agent = grantd::surface::world::Agent::Offline);
+        story.grant("jdoe-one", "2h", &[HOST]).await;
+        story.host(|host| host.state = Power::Terminated);
+        story.pass(Span::minutes(1)).await;
+        let before = story.sim.lines().len();
+        story.pass(Span::minutes(30)).await;
+        story.sim.sweep().await;
+        story.sim.kill();
+        story.sim.start();
+        story.pass(Span::minutes(10)).await;
+        let lines = story.sim.lines().len() - before;
+        assert!(lines <= 3, "{lines} lines about a host that is no more");
+        story.pass(Span::hours(3)).await;
+        let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+        assert!(ledger.gone.is_empty() && ledger.owned.is_empty() && ledger.refused.is_empty());
+    });
+}
+
+/// A plan that asks for the same again and again, whatever mistake is behind it, comes to an end: here a place whose calls end
+/// as if it were gone, and whose looks say that it is there.
+#[test]
+fn what_goes_round_in_circles_is_slowed_down() {
+    struct Liar(Arc<dyn Read>);
+    impl Read for Liar {
+        fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
+            self.0.read(selectors, bindings)
+        }
+        /// Each lost answer is told to have failed, at once.
+        fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+            Box::pin(async { vec![Recalled::Came(grantd::model::Fate::Absent); calls.len()] })
+        }
+    }
+    run(async |mut story| {
+        let readers = story.sim.cloud.readers();
+        let liars = readers.into_iter().map(|(name, reader)| (name, Arc::new(Liar(reader)) as Arc<dyn Read>)).collect();
+        story.sim.daemon.as_mut().unwrap().cycle.parts.readers = liars;
+        story.fault(On::Write, Failure::LostReply, None);
+        story.grant("jdoe-one", "1h", &[HOST]).await;
+        story.pass(Span::minutes(5)).await;
+        let calls = story.intents(Verb::Grant);
+        assert!(calls < 40, "{calls} calls in five minutes");
+    });
+}
+
+/// The clock is stepped by an hour or a day, either way, at each stage of a grant's life, before, during and after a restart,
+/// and put right again (or not): nothing outlives its end by what has passed, and the journal stays whole.
+#[test]
+fn no_step_of_the_clock_keeps_access() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Stage {
+        Waiting,
+        Live,
+        Renewed,
+        Failing,
+        Settling,
+    }
+    let mut number = 0;
+    for stage in [Stage::Waiting, Stage::Live, Stage::Renewed, Stage::Failing, Stage::Settling] {
+        for hours in [-24, -1, 1, 24] {
+            for (stop, restart) in [(false, false), (true, false), (false, true), (true, true)] {
+                for right in [true, false] {
+                    // All 160 take a minute: a third of them here, every value of each among them, and all in scripts/soak.
+                    number += 1;
+                    if number % 3 != 0 && !soak() {
+                        continue;
+                    }
+                    let what = format!(
+                        "{stage:?}, {hours} h, down at the step {stop}, restarted within {restart}, put right {right}"
+                    );
+                    run(async |mut story| {
+                        let step = SignedDuration::from_hours(hours);
+                        if stage == Stage::Waiting {
+                            story.fault(On::Write, Failure::Unreachable, None);
+                        }
+                        story.grant("jdoe-one", "30m", &[HOST, POLICY]).await;
+                        // What has passed since it began, by the steady clock.
+                        let begun = grantd::model::Clock::steady(story.clock.as_ref());
+                        match stage {
+                            Stage::Waiting | Stage::Live => story.pass(Span::minutes(2)).await,
+                            Stage::Renewed => story.grant("jdoe-one", "20m", &[HOST, POLICY]).await,
+                            Stage::Failing => {
+                                story.fault(On::Write, Failure::Unreachable, None);
+                                story.pass(Span::minutes(31)).await;
+                            }
+                            Stage::Settling => story.pass(Span::minutes(31)).await,
+                        }
+                        if stop {
+                            story.sim.kill();
+                        }
+                        story.clock.step(step);
+                        if stop {
+                            story.sim.start();
+                        }
+                        story.sim.work().await;
+                        // A step ahead grants nothing, and one back neither.
+                        story.grant("jdoe-two", "10m", &[GROUP]).await;
+                        assert!(!story.has("members: jdoe"), "{what}: granted by a clock that is wrong");
+                        if restart {
+                            story.sim.kill();
+                            story.sim.start();
+                            story.sim.work().await;
+                        }
+                        story.pass(Span::minutes(3)).await;
+                        story.world.edit(|state| state.faults.clear()).unwrap();
+                        if right {
+                            story.clock.step(-step);
+                            story.sim.work().await;
+                            assert_eq!(story.sim.outlook.standstill.as_deref(), None, "{what}");
+                            story.sim.poll().await;
+                            assert!(story.has("members: jdoe"), "{what}: {:?}", story.sim.outlook);
+                        }
+                        // What had to go by now goes within the longest pause.
+                        let passed = grantd::model::Clock::steady(story.clock.as_ref()) - begun;
+                        let left = std::time::Duration::from_secs(30 * 60).saturating_sub(passed);
+                        let left = Span::seconds(left.as_secs() as i64 + 5 * 60 + 1);
+                        for _ in 0..left.as_seconds() / 60 + 1 {
+                            story.clock.advance(SignedDuration::from_secs(60));
+                            story.sim.work().await;
+                        }
+                        assert!(!story.has(ADMIN) && !story.has(ATTACHED), "{what}:\n{}", story.world.show().unwrap());
+                        for _ in 0..8 {
+                            story.clock.advance(SignedDuration::from_mins(6));
+                            story.sim.sweep().await;
+                        }
+                        let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+                        assert!(ledger.owned.is_empty(), "{what}: {:?}", ledger.owned);
+                        story.sim.kill();
+                        grantd::journal::verify(&story.sim.state(), None, |_| Ok::<_, grantd::model::JournalError>(()))
+                            .unwrap();
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The machine begins anew with a clock that is behind the journal: ends come at full pace, and grants when the clock has caught
+/// up.
+#[test]
+fn after_a_reboot_with_a_clock_that_is_behind_ends_come_and_grants_wait() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "30m", &[HOST]).await;
+        story.pass(Span::minutes(10)).await;
+        story.sim.kill();
+        story.clock.reboot();
+        story.clock.step(SignedDuration::from_hours(-24));
+        story.sim.start();
+        story.sim.work().await;
+        story.grant("jdoe-two", "1h", &[GROUP]).await;
+        assert!(story.has(ADMIN) && !story.has("members: jdoe"));
+        for _ in 0..61 {
+            story.clock.advance(SignedDuration::from_secs(30));
+            story.sim.work().await;
+        }
+        assert!(
+            !story.has(ADMIN),
+            "half an hour has passed since the last line, at full pace: {}",
+            story.world.show().unwrap()
+        );
+        // Another process of the same boot knows as much.
+        story.sim.kill();
+        story.sim.start();
+        story.sim.work().await;
+        assert!(story.sim.outlook.standstill.is_some());
+        // Somebody sets the clock: to what it is, which is later than anybody here knew.
+        story.clock.step(SignedDuration::from_hours(32));
+        story.sim.poll().await;
+        assert_eq!(story.sim.outlook.standstill.as_deref(), None);
+        let told = story.sim.lines().iter().any(|line| matches!(line.record, Record::Clock { step, .. } if step > 0));
+        assert!(told, "no line says that the clock caught up");
+        assert!(
+            story.has("members: jdoe")
+                || !story.sim.outlook.findings.is_empty()
+                || !story.sim.outlook.plan.held.is_empty()
+        );
+    });
+}
+
+/// A grant that may not begin keeps nobody else's access: whether granting stands still or an operator protects what it asks for.
+#[test]
+fn what_may_not_begin_keeps_no_other_access() {
+    for protected in [false, true] {
+        for fails in [false, true] {
+            run(async |mut story| {
+                story.grant("jdoe-one", "1h", &[POLICY]).await;
+                story.sim.repo.write(
+                    "jdoe-two.yaml",
+                    &format!("requester: j\npurpose: p\nttl: 3h\nfrom: 2026-11-20T09:30:00Z\naccess:\n  - {POLICY}\n"),
+                );
+                story.sim.repo.commit(nine(), "two");
+                story.sim.poll().await;
+                if protected {
+                    story.sim.policy.limits.protected.policies = vec!["AmazonEC2ReadOnlyAccess".into()];
+                    let policy = story.sim.policy.clone().into();
+                    story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy);
+                } else {
+                    story.sim.repo.git(nine(), &["branch", "-m", "main", "elsewhere"]);
+                }
+                story.sim.poll().await;
+                story.pass(Span::minutes(45)).await;
+                assert!(story.has(ATTACHED), "its own time is not over");
+                if fails {
+                    story.fault(On::Write, Failure::Unreachable, Some(3));
+                }
+                story.pass(Span::minutes(17)).await;
+                assert!(!story.has(ATTACHED), "protected {protected}: {:?}", story.sim.outlook);
+            });
+        }
+    }
+}
+
+/// Many small steps of the clock are a large one; and a clock that has caught up once is as any other from then on.
+#[test]
+fn small_steps_add_up_and_catching_up_happens_once() {
+    run(async |mut story| {
+        for _ in 0..3 {
+            story.clock.step(SignedDuration::from_secs(110));
+            story.pass(Span::minutes(1)).await;
+        }
+        assert!(story.sim.outlook.standstill.is_some(), "five minutes in small steps");
+        story.clock.step(SignedDuration::from_secs(-330));
+        story.pass(Span::minutes(1)).await;
+        assert_eq!(story.sim.outlook.standstill.as_deref(), None, "put right");
+    });
+    run(async |mut story| {
+        story.sim.kill();
+        story.clock.reboot();
+        story.clock.step(SignedDuration::from_mins(-5));
+        story.sim.start();
+        story.sim.work().await;
+        assert!(story.sim.outlook.standstill.is_some());
+        story.clock.step(SignedDuration::from_mins(5));
+        story.sim.work().await;
+        assert_eq!(story.sim.outlook.standstill.as_deref(), None);
+        for restart in [false, true] {
+            if restart {
+                story.sim.kill();
+                story.sim.start();
+            }
+            story.clock.step(SignedDuration::from_hours(24));
+            story.sim.work().await;
+            assert!(story.sim.outlook.standstill.is_some(), "a day ahead is no catching up");
+            story.clock.step(SignedDuration::from_hours(-24));
+            story.sim.work().await;
+            assert_eq!(story.sim.outlook.standstill.as_deref(), None);
+        }
+    });
+}
+
+/// `drift: restore` tries again after a failure, and a new grant is not kept from what another lost.
+#[test]
+fn what_was_taken_is_given_back_where_it_may_be() {
+    for restore in [true, false] {
+        run(async |mut story| {
+            story.sim.policy.restore = restore;
+            let policy = story.sim.policy.clone().into();
+            story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy);
+            story.grant("jdoe-one", "3h", &[HOST]).await;
+            story.host(|host| host.administrators.retain(|member| member.user.0.contains("ops")));
+            story.fault(On::Write, Failure::Throttled, Some(1));
+            story.sim.sweep().await;
+            story.pass(Span::minutes(2)).await;
+            assert_eq!(story.has(ADMIN), restore);
+            story.grant("jdoe-two", "1h", &[HOST]).await;
+            assert!(story.has(ADMIN) || !restore && story.sim.outlook.plan.wake.is_some());
+            story.pass(Span::minutes(1)).await;
+            assert!(story.has(ADMIN), "another grant asks for it");
+        });
+    }
+}
+
+/// A machine that begins anew again and again with a clock that is behind does not begin at the same moment each time.
+#[test]
+fn reboots_with_a_clock_that_is_behind_do_not_keep_access() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "2h", &[HOST]).await;
+        for _ in 0..7 {
+            for _ in 0..42 {
+                story.clock.advance(SignedDuration::from_secs(30));
+                story.sim.work().await;
+            }
+            story.sim.kill();
+            story.clock.reboot();
+            story.clock.step(SignedDuration::from_hours(-1));
+            story.sim.start();
+            story.sim.work().await;
+        }
+        assert!(!story.has(ADMIN), "two hours and a half have passed: {}", story.world.show().unwrap());
+    });
+}
