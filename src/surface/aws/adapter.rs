@@ -1,24 +1,20 @@
 //! What the surfaces have in common whose access is one record in AWS: an attachment, a membership, an assignment.
 
-use std::time::Duration;
-
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     super::{
         act::{Act, act, late},
         model::{
-            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Step, Target, Trouble, TroubleKind,
-            Verb, Write,
+            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Step, Target, Trouble, TroubleKind, Verb,
+            Write,
         },
     },
     Aws, Call, Fault, LOOKS,
 };
 
-/// For how long a look counts as just before.
-const JUST: Duration = Duration::from_secs(60);
 /// Steps under way at a time; the budgets say how fast they go.
 const ABREAST: usize = 64;
 
@@ -74,24 +70,23 @@ impl<R> Adapter<R> {
 }
 
 impl<R: Remote> Adapter<R> {
-    async fn perform(&self, step: &Step, told: &Told, began: Instant) -> Fate {
+    async fn perform(&self, step: &Step, told: &Told) -> Fate {
         if let Some(trouble) = late(step, self.aws.clock().now()) {
             return Fate::Failed(trouble);
         }
-        let seen = match (step.verb, &step.before) {
+        let seen = match step.verb {
             // To take away what is not there does no harm: a revocation waits for no look before it.
-            (Verb::Revoke, _) => Seen::Present { ours: None },
-            // The plan looked just before, unless there was a queue.
-            (Verb::Grant, Seen::Absent) if began.elapsed() < JUST => Seen::Absent,
-            _ => self.look(&step.binding, false).await,
+            Verb::Revoke => Seen::Present { ours: None },
+            // Always right before the call, whatever the plan saw: AWS has no "add unless it is there", and adds in silence what
+            // is there already. What somebody adds while our own call is on its way is taken for ours all the same, and so is
+            // what AWS does not show yet: the window is one round trip, and for some seconds, minutes at the worst, what IAM
+            // and Identity Center take to show a change.
+            Verb::Grant | Verb::Renew => self.look(&step.binding, false).await,
         };
-        match (act(step, &seen, false), &seen) {
+        match (act(step, &seen), &seen) {
             (Act::Settled(fate), _) => fate,
-            (Act::Add, Seen::Present { .. }) if step.verb == Verb::Renew => Fate::Done,
-            // Not by us, or by an earlier call of ours: the next plan looks, and knows which.
-            (Act::Add, Seen::Present { .. }) => {
-                Fate::Failed(Trouble::new(TroubleKind::Broken, "it appeared while this waited for its turn"))
-            }
+            // The record carries no end of ours: there is nothing to move.
+            (Act::Add, Seen::Present { .. }) => Fate::Done,
             (Act::Add, _) => {
                 let done = R::add(&self.aws, &step.binding, told).await;
                 self.prove(step, done, |seen| matches!(seen, Seen::Present { .. })).await
@@ -136,22 +131,25 @@ impl<R: Remote> Adapter<R> {
 
     async fn look(&self, binding: &Binding, urgent: bool) -> Seen {
         let seen = R::look(&self.aws, std::slice::from_ref(binding), urgent).await;
-        seen.into_iter().next().unwrap_or(Seen::Unread)
+        match seen.into_iter().next() {
+            // Nothing is added where nobody looked.
+            None | Some(Seen::Unread) => Seen::Blind(Trouble::new(TroubleKind::Broken, "nobody looked")),
+            Some(seen) => seen,
+        }
     }
 }
 
 impl<R: Remote> Read for Adapter<R> {
     fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
         Box::pin(async move {
-            let at = self.aws.clock().now();
             let seen = if bindings.is_empty() { Vec::new() } else { R::look(&self.aws, bindings, false).await };
             let answers = selectors.iter().map(|selector| {
                 let detail = format!("{} has nothing to select", selector.surface);
                 let places = Err(Trouble::new(TroubleKind::Broken, detail));
-                Reading::Answer { selector: selector.clone(), at, places }
+                Reading::Answer { selector: selector.clone(), places }
             });
             let sights = bindings.iter().zip(seen);
-            let sights = sights.map(|(binding, seen)| Reading::Sight(Sight { binding: binding.clone(), at, seen }));
+            let sights = sights.map(|(binding, seen)| Reading::Sight { binding: binding.clone(), seen });
             answers.chain(sights).collect()
         })
     }
@@ -160,15 +158,13 @@ impl<R: Remote> Read for Adapter<R> {
 impl<R: Remote> Write for Adapter<R> {
     fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let began = Instant::now();
             let work = stream::iter(steps).for_each_concurrent(ABREAST, |step| {
                 let urgent = step.verb == Verb::Revoke;
                 let by = step.act_by.filter(|_| !urgent);
                 let told = Told { intent: step.intent, by, urgent, events: events.clone() };
                 async move {
-                    let fate = self.perform(&step, &told, began).await;
-                    let at = self.aws.clock().now();
-                    let _ = told.events.send(Event::Done { intent: step.intent, fate, at });
+                    let fate = self.perform(&step, &told).await;
+                    let _ = told.events.send(Event::Done { intent: step.intent, fate });
                 }
             });
             work.await;

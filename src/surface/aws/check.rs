@@ -119,6 +119,7 @@ impl Aws {
         }
         ask!(ec2, "ec2:DescribeInstances", describe_instances().max_results(5));
         ask!(ssm, "ssm:DescribeInstanceInformation", describe_instance_information().max_results(5));
+        ask!(ssm, "ssm:ListCommands", list_commands().max_results(1));
         ask!(ssm, "ssm:ListCommandInvocations", list_command_invocations().command_id(COMMAND).max_results(1));
         ask!(ssm, "ssm:GetCommandInvocation", get_command_invocation().command_id(COMMAND).instance_id(INSTANCE));
         let settings = self.settings();

@@ -10,7 +10,7 @@
 //! | `budget` | how many calls a second each API gets |
 //! | `trouble` | errors by consequence |
 //! | `adapter` | what surfaces have in common whose access is one record: look, act, read back |
-//! | `iam`, `sso`, `ssm`, `documents` | the services, as the surfaces need them |
+//! | `iam`, `sso`, `ssm`, `recall`, `documents` | the services, as the surfaces need them |
 //! | `check` | what `grantd doctor` asks |
 
 mod adapter;
@@ -18,6 +18,7 @@ mod budget;
 mod check;
 mod documents;
 mod iam;
+mod recall;
 mod session;
 mod ssm;
 mod sso;
@@ -43,6 +44,7 @@ use super::{
 pub use adapter::{Adapter, Remote, Told, blind, parts};
 pub use documents::Installed;
 pub use iam::{Kind, Principal};
+pub use recall::{Sought, Trace};
 pub use session::{Partition, Session};
 pub use ssm::{Answer, Command};
 pub use trouble::Fault;
@@ -193,6 +195,17 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
+        self.doubtful(call, send).await.map(|(answer, _)| answer)
+    }
+
+    /// The same. Says too whether an attempt before the one that was answered came to no answer: then it may have been done
+    /// twice.
+    async fn doubtful<T, E, R, F>(&self, call: Call<'_>, send: impl Fn(&Session, &str) -> F) -> Result<(T, bool), Fault>
+    where
+        F: Future<Output = Result<T, SdkError<E, R>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
         // Without a session nothing goes out.
         let unsent = |fault: Fault| Fault { refused: true, ..fault };
         let session = self.session(call.account).await.map_err(unsent)?;
@@ -200,7 +213,10 @@ impl Aws {
             Err(first) if first.expired() => {
                 self.forget(call.account, &session).await;
                 let again = match self.session(call.account).await.map_err(unsent) {
-                    Ok(session) => self.attempt(call, &session, &send).await,
+                    Ok(session) => {
+                        let answer = self.attempt(call, &session, &send).await;
+                        answer.map(|(answer, doubt)| (answer, doubt || !first.refused))
+                    }
                     Err(fault) => Err(fault),
                 };
                 again.map_err(|fault| Fault { refused: fault.refused && first.refused, ..fault })
@@ -214,7 +230,7 @@ impl Aws {
         call: Call<'_>,
         session: &Session,
         send: &impl Fn(&Session, &str) -> F,
-    ) -> Result<T, Fault>
+    ) -> Result<(T, bool), Fault>
     where
         F: Future<Output = Result<T, SdkError<E, R>>>,
         E: ProvideErrorMetadata + Error + 'static,
@@ -238,7 +254,7 @@ impl Aws {
             (answer, DOUBT.with(Cell::get))
         };
         let (answer, doubt) = DOUBT.scope(Cell::new(false), sent).await;
-        answer.map_err(|error| {
+        answer.map(|answer| (answer, doubt)).map_err(|error| {
             let caller = session.caller();
             let fault = trouble::Called { action, account, caller }.fault(&error);
             Fault { refused: fault.refused && !doubt, ..fault }

@@ -9,7 +9,7 @@ use aws_sdk_ssm::types::{
     CommandInvocation, CommandInvocationStatus, DocumentHashType, InstanceInformationStringFilter, PingStatus,
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
@@ -103,9 +103,12 @@ impl Aws {
         let mut waiting = vec![(hosts.to_vec(), false)];
         while let Some((hosts, sorted)) = waiting.pop() {
             match self.send(command, &pinned, &hosts).await {
-                Ok(id) => {
-                    told(&hosts, &id);
-                    sent.push((id, hosts));
+                Ok((id, doubt)) => {
+                    // Of two there may have been, this is not the one to be asked about: both are known by their nonce.
+                    if !doubt {
+                        told(&hosts, &id);
+                    }
+                    sent.push((id, hosts, doubt));
                 }
                 Err(fault) if fault.code == "InvalidInstanceId" && !sorted => {
                     let (online, silent) = self.silent(command, &hosts).await;
@@ -134,16 +137,20 @@ impl Aws {
                 }
             }
         }
-        let answers = sent.iter().map(|(id, hosts)| self.collect(command, id, hosts, heard));
+        let answers = sent.iter().map(|(id, hosts, doubt)| async move {
+            let heard = |host: &str, answer: Answer| heard(host, if *doubt { single(answer) } else { answer });
+            self.collect(command, id, hosts, &heard).await;
+        });
         futures_util::future::join_all(answers).await;
     }
 
-    async fn send(&self, command: &Command<'_>, pinned: &Pinned, hosts: &[String]) -> Result<String, Fault> {
+    /// The command's id, and whether there may be another one: of an attempt that came to no answer.
+    async fn send(&self, command: &Command<'_>, pinned: &Pinned, hosts: &[String]) -> Result<(String, bool), Fault> {
         let Pinned { name, version, hash } = pinned;
         let parameters: HashMap<String, Vec<String>> =
             command.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
         let comment: String = command.comment.chars().take(COMMENT).collect();
-        let answer = self.call(command.call("ssm:SendCommand").by(command.by), |session, region| {
+        let answer = self.doubtful(command.call("ssm:SendCommand").by(command.by), |session, region| {
             let call = session.at(region).ssm.send_command();
             let call = call.document_name(name).document_version(version).document_hash(hash);
             let call = call.document_hash_type(DocumentHashType::Sha256);
@@ -151,8 +158,9 @@ impl Aws {
             // One host that fails must not keep the command from the others.
             call.comment(&comment).timeout_seconds(DELIVERY).max_concurrency("50").max_errors("100%").send()
         });
-        let id = answer.await?.command.and_then(|command| command.command_id);
-        id.ok_or_else(|| {
+        let (answer, doubt) = answer.await?;
+        let id = answer.command.and_then(|command| command.command_id);
+        id.map(|id| (id, doubt)).ok_or_else(|| {
             let trouble = Trouble::new(TroubleKind::Broken, "ssm:SendCommand answered without an id");
             Fault { refused: false, ..trouble.into() }
         })
@@ -162,6 +170,7 @@ impl Aws {
     async fn collect(&self, command: &Command<'_>, id: &str, hosts: &[String], heard: &(dyn Fn(&str, Answer) + Sync)) {
         let mut open: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();
         let (mut wait, began) = (FIRST, Instant::now());
+        let nonce = command.parameters.get("Nonce").map_or("", String::as_str);
         let mut last = None;
         while !open.is_empty() && began.elapsed() < PATIENCE {
             tokio::time::sleep(wait).await;
@@ -170,11 +179,16 @@ impl Aws {
                 Ok(found) => {
                     for one in found {
                         let host = one.instance_id.as_deref().unwrap_or_default();
-                        if open.contains(host)
-                            && let Some(answer) = self.answer(command, id, &one).await
-                        {
-                            open.remove(host);
-                            heard(host, answer);
+                        if !open.contains(host) {
+                            continue;
+                        }
+                        match self.answer(command, id, &one, nonce).await {
+                            Ok(Some(answer)) => {
+                                open.remove(host);
+                                heard(host, answer);
+                            }
+                            Ok(None) => {}
+                            Err(fault) => last = Some(fault),
                         }
                     }
                 }
@@ -189,7 +203,7 @@ impl Aws {
         }
     }
 
-    async fn invocations(&self, command: &Command<'_>, id: &str) -> Result<Vec<CommandInvocation>, Fault> {
+    pub(super) async fn invocations(&self, command: &Command<'_>, id: &str) -> Result<Vec<CommandInvocation>, Fault> {
         let mut all = Vec::new();
         let mut next: Option<String> = None;
         loop {
@@ -206,53 +220,59 @@ impl Aws {
         }
     }
 
-    /// What a host's invocation came to; `None` while it is under way.
-    async fn answer(&self, command: &Command<'_>, id: &str, one: &CommandInvocation) -> Option<Answer> {
+    /// What a host's invocation came to; `None` while it is under way. A fault is the question's own: it may be asked again.
+    pub(super) async fn answer(
+        &self,
+        command: &Command<'_>,
+        id: &str,
+        one: &CommandInvocation,
+        nonce: &str,
+    ) -> Result<Option<Answer>, Fault> {
         let output = |one: &CommandInvocation| {
             let plugin = one.command_plugins.as_ref().and_then(|plugins| plugins.first());
             plugin.and_then(|plugin| plugin.output.clone()).unwrap_or_default()
         };
         let detail = one.status_details.as_deref().unwrap_or_default();
-        match one.status.as_ref()? {
+        let Some(status) = &one.status else { return Ok(None) };
+        match status {
             CommandInvocationStatus::Pending
             | CommandInvocationStatus::InProgress
             | CommandInvocationStatus::Delayed
-            | CommandInvocationStatus::Cancelling => None,
+            | CommandInvocationStatus::Cancelling => Ok(None),
             CommandInvocationStatus::Success | CommandInvocationStatus::Failed => {
                 let said = output(one);
-                let nonce = command.parameters.get("Nonce").map_or("", String::as_str);
                 if let Some(answer) = parse(&said, nonce) {
-                    return Some(Ok(answer));
+                    return Ok(Some(Ok(answer)));
                 }
                 if said.len() >= CUT {
-                    return Some(self.whole(command, id, one.instance_id.as_deref().unwrap_or_default(), nonce).await);
+                    let host = one.instance_id.as_deref().unwrap_or_default();
+                    return self.whole(command, id, host, nonce).await.map(Some);
                 }
                 let why = match said.trim().lines().last() {
                     Some(line) => format!("said `{}` instead of a result", line.chars().take(200).collect::<String>()),
                     None => "said nothing: the step was skipped (no Windows host?) or the agent is too old".to_owned(),
                 };
-                Some(Err(unknown(Trouble::new(TroubleKind::Broken, format!("the host ended with {detail} and {why}")))))
+                let why = format!("the host ended with {detail} and {why}");
+                Ok(Some(Err(unknown(Trouble::new(TroubleKind::Broken, why)))))
             }
             // Not delivered in time does not mean that it did not run.
             _ => {
                 let detail = format!("command {id} ended with {detail} before the host answered");
-                Some(Err(unknown(Trouble::new(TroubleKind::Unreachable, detail))))
+                Ok(Some(Err(unknown(Trouble::new(TroubleKind::Unreachable, detail)))))
             }
         }
     }
 
     /// The answer of one host whose output was cut in the list.
-    async fn whole(&self, command: &Command<'_>, id: &str, host: &str, nonce: &str) -> Answer {
+    async fn whole(&self, command: &Command<'_>, id: &str, host: &str, nonce: &str) -> Result<Answer, Fault> {
         let answer = self.call(command.call("ssm:GetCommandInvocation"), |session, region| {
             session.at(region).ssm.get_command_invocation().command_id(id).instance_id(host).send()
         });
-        let said = answer.await.map_err(|fault| unknown(fault.trouble))?.standard_output_content.unwrap_or_default();
-        parse(&said, nonce).ok_or_else(|| {
-            unknown(Trouble::new(
-                TroubleKind::Broken,
-                format!("the host's answer of {} characters was cut", said.len()),
-            ))
-        })
+        let said = answer.await?.standard_output_content.unwrap_or_default();
+        Ok(parse(&said, nonce).ok_or_else(|| {
+            let detail = format!("the host's answer of {} characters was cut", said.len());
+            unknown(Trouble::new(TroubleKind::Broken, detail))
+        }))
     }
 
     /// Of these hosts, those that may be told, and what to say of those whose agent is known not to answer. If that cannot
@@ -300,6 +320,18 @@ impl Aws {
 /// The command went out; whether it was done nobody knows.
 fn unknown(trouble: Trouble) -> Fault {
     Fault { refused: false, ..trouble.into() }
+}
+
+/// What a host said to a command before which another may have come, all the same as it. What it found standing may be what
+/// the other one made, and whoever it was made for may have taken our mark off since.
+fn single(answer: Answer) -> Answer {
+    match answer {
+        Ok(answer) if answer.get("result") == Some(&json!("standing")) => {
+            let detail = "the command was sent twice, and what the second one found there may be by the first";
+            Err(unknown(Trouble::new(TroubleKind::Unreachable, detail)))
+        }
+        answer => answer,
+    }
 }
 
 /// The one line of the script's own, told by the nonce from whatever else may be printed.

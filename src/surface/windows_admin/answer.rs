@@ -36,6 +36,7 @@ impl Told {
         match text("result") {
             "done" => Fate::Done,
             "standing" => Fate::Standing,
+            "absent" => Fate::Absent,
             "late" => {
                 Fate::Failed(failed(TroubleKind::Unreachable, "it reached the host too late; nothing was changed"))
             }
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn results_are_fates() {
         let fate = |result: &str| Told::Answer(json!({ "result": result, "detail": "why" })).fate();
-        assert_eq!((fate("done"), fate("standing")), (Fate::Done, Fate::Standing));
+        assert_eq!(["done", "standing", "absent"].map(fate), [Fate::Done, Fate::Standing, Fate::Absent]);
         for (result, kind) in [
             ("late", TroubleKind::Unreachable),
             ("no-such-user", TroubleKind::Gone),

@@ -13,17 +13,20 @@ use super::{
         act::late,
         aws::{Answer, Aws, Call, Command, Fault, more, parts},
         model::{
-            Binding, BoxFuture, Event, Fate, Read, Reading, Seen, Selector, Sight, Span, Step, Text, Trouble,
-            TroubleKind, Verb, Write,
+            Binding, BoxFuture, Event, Fate, Read, Reading, Recall, Recalled, Seen, Selector, Span, Step, Text,
+            Trouble, TroubleKind, Verb, Write,
         },
     },
     Document, SURFACE,
     answer::{Listing, Told},
+    recall,
 };
 
 /// How long after it was sent a host may still act: less than the time after which an absence counts as settled, so that a
 /// command that was held up cannot land when all is forgotten.
 const WINDOW: Span = Span::minutes(3);
+/// The states of hosts that run, or may again.
+const STATES: [&str; 4] = ["pending", "running", "stopping", "stopped"];
 /// The most values that an EC2 filter takes.
 const VALUES: usize = 200;
 
@@ -49,11 +52,12 @@ impl Hosts {
         Self { aws: aws.clone() }
     }
 
-    /// The running Windows hosts that carry the tags.
+    /// The Windows hosts that carry the tags, stopped ones too: they are given the access when they are back. One that is
+    /// being terminated does not come back.
     async fn list(&self, selector: &Selector) -> Result<Vec<Text>, Trouble> {
         let [account, region] = parts(&selector.scope)?;
         let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
-        let mut filters = vec![filter("instance-state-name", vec!["running".into()])];
+        let mut filters = vec![filter("instance-state-name", STATES.map(Into::into).to_vec())];
         filters.extend(
             selector
                 .tags
@@ -130,11 +134,13 @@ impl Hosts {
         }
     }
 
-    /// Runs a document on hosts. Answers each host once; `sent` hears the command's id at once.
+    /// Runs a document on hosts. Answers each host once; `sent` hears the command's id at once. `nonce`: by what the command is
+    /// known again, if that is on record.
     async fn run(
         &self,
         (account, region): &Region,
         order: &Order,
+        nonce: Option<&str>,
         hosts: &[String],
         sent: &(dyn Fn(&[String], &str) + Sync),
         heard: &(dyn Fn(&str, Told) + Sync),
@@ -142,7 +148,7 @@ impl Hosts {
         let settings = self.aws.settings();
         let document = order.document();
         let (name, content) = (settings.windows_admin.documents.get(document), document.content());
-        let nonce = match self.aws.nonce() {
+        let nonce = match nonce.map_or_else(|| self.aws.nonce(), |nonce| Ok(nonce.to_owned())) {
             Ok(nonce) => nonce,
             Err(trouble) => return hosts.iter().for_each(|host| heard(host, Told::Fault(trouble.clone().into()))),
         };
@@ -181,15 +187,20 @@ impl Hosts {
             };
             lock(&found).insert(host.to_owned(), listing);
         };
-        self.run(region, &Order::List, &hosts, &|_, _| {}, &heard).await;
+        self.run(region, &Order::List, None, &hosts, &|_, _| {}, &heard).await;
         found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does what is the same on many hosts. Every step's fate is told once.
-    async fn perform(&self, region: &Region, order: &Order, steps: Vec<Step>, events: &UnboundedSender<Event>) {
+    async fn perform(
+        &self,
+        region: &Region,
+        (order, nonce): &Noted,
+        steps: Vec<Step>,
+        events: &UnboundedSender<Event>,
+    ) {
         let done = |step: &Step, fate: Fate| {
-            let at = self.aws.clock().now();
-            let _ = events.send(Event::Done { intent: step.intent, fate, at });
+            let _ = events.send(Event::Done { intent: step.intent, fate });
         };
         let mut by_host: BTreeMap<String, Step> = BTreeMap::new();
         for step in steps {
@@ -214,7 +225,7 @@ impl Hosts {
             }
         };
         if !hosts.is_empty() {
-            self.run(region, order, &hosts, &sent, &heard).await;
+            self.run(region, order, nonce.as_deref(), &hosts, &sent, &heard).await;
         }
     }
 }
@@ -222,10 +233,13 @@ impl Hosts {
 /// What many hosts are told alike.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    Add { user: String, until: Timestamp, by: Timestamp, grants: String },
+    Add { verb: Verb, user: String, until: Timestamp, by: Timestamp, grants: String },
     Remove { user: String },
     List,
 }
+
+/// An order, and the nonce that is on record for it.
+type Noted = (Order, Option<Text>);
 
 impl Order {
     fn of(step: &Step) -> Self {
@@ -235,7 +249,7 @@ impl Order {
         }
         let grants: Vec<&str> = step.holders.keys().map(|grant| grant.as_str()).collect();
         let by = step.act_by.unwrap_or(step.until);
-        Self::Add { user, until: step.until, by, grants: grants.join(",") }
+        Self::Add { verb: step.verb, user, until: step.until, by, grants: grants.join(",") }
     }
 
     fn document(&self) -> Document {
@@ -257,7 +271,8 @@ impl Order {
     fn parameters(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let second = |at: &Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         match self {
-            Self::Add { user, until, by, grants } => vec![
+            Self::Add { verb, user, until, by, grants } => vec![
+                ("Verb", verb.to_string()),
                 ("User", user.clone()),
                 ("Until", second(until)),
                 ("ActBy", second(&WINDOW.after(now).min(*by))),
@@ -282,9 +297,8 @@ impl Order {
 impl Read for Hosts {
     fn read<'a>(&'a self, selectors: &'a [Selector], bindings: &'a [Binding]) -> BoxFuture<'a, Vec<Reading>> {
         Box::pin(async move {
-            let at = self.aws.clock().now();
             let answers = join_all(selectors.iter().map(|selector| async move {
-                Reading::Answer { selector: selector.clone(), at, places: self.list(selector).await }
+                Reading::Answer { selector: selector.clone(), places: self.list(selector).await }
             }));
             let mut asked: BTreeMap<Region, BTreeSet<String>> = BTreeMap::new();
             for binding in bindings {
@@ -313,21 +327,27 @@ impl Read for Hosts {
                         }
                     }
                 };
-                Reading::Sight(Sight { binding: binding.clone(), at, seen })
+                Reading::Sight { binding: binding.clone(), seen }
             }));
             readings
         })
+    }
+
+    fn recall<'a>(&'a self, calls: &'a [Recall]) -> BoxFuture<'a, Vec<Recalled>> {
+        Box::pin(recall::recall(&self.aws, calls))
     }
 }
 
 impl Write for Hosts {
     fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let mut orders: BTreeMap<(Region, Order), Vec<Step>> = BTreeMap::new();
+            // What many hosts are told alike goes out as one, under the nonce that is on record with each.
+            let mut orders: BTreeMap<(Region, Noted), Vec<Step>> = BTreeMap::new();
             for step in steps {
                 debug_assert_eq!(step.binding.surface(), SURFACE);
                 let [account, region, _] = parts(step.binding.place()).unwrap_or_default();
-                orders.entry(((account.to_owned(), region.to_owned()), Order::of(&step))).or_default().push(step);
+                let order = (Order::of(&step), step.nonce.clone());
+                orders.entry(((account.to_owned(), region.to_owned()), order)).or_default().push(step);
             }
             let work = orders.into_iter().map(|((region, order), steps)| {
                 let events = &events;

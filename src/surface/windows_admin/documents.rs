@@ -81,6 +81,7 @@ pub enum Document {
 /// `corp\jdoe`, as a binding has it.
 const USER: &str = r"^[a-z0-9][a-z0-9_-]{0,14}\\[a-z0-9_]([a-z0-9._-]{0,18}[a-z0-9_-])?$";
 const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$";
+const VERB: &str = "^(grant|renew)$";
 const GRANTS: &str = "^[a-z0-9][a-z0-9-]{2,63}(,[a-z0-9][a-z0-9-]{2,63})*$";
 const NONCE: &str = "^[0-9a-f]{32}$";
 const NOBODYS: &str = "00000000000000000000000000000000";
@@ -101,8 +102,14 @@ impl Document {
     /// Parameters of the right form, in the past and for nobody.
     pub fn example(self) -> HashMap<String, Vec<String>> {
         let past = "2000-01-01T00:00:00Z";
-        let all =
-            [("User", r"grantd\nobody"), ("Until", past), ("ActBy", past), ("Grants", "none"), ("Nonce", NOBODYS)];
+        let all = [
+            ("Verb", "grant"),
+            ("User", r"grantd\nobody"),
+            ("Until", past),
+            ("ActBy", past),
+            ("Grants", "none"),
+            ("Nonce", NOBODYS),
+        ];
         let taken = all.into_iter().filter(|(name, _)| match self {
             Self::Add => true,
             Self::Remove => matches!(*name, "User" | "Nonce"),
@@ -116,9 +123,10 @@ impl Document {
     pub fn content(self) -> String {
         let (about, script, parameters): (_, _, &[(&str, &str, &str)]) = match self {
             Self::Add => (
-                "Makes a domain user a local administrator until an end, with grantd's marker.",
+                "Makes a domain user a local administrator until an end, with grantd's marker, or moves that end.",
                 include_str!("documents/add.ps1"),
                 &[
+                    ("Verb", VERB, "grant, or renew: a renewal gives back nothing that was taken away."),
                     ("User", USER, r"The domain user, as corp\jdoe."),
                     ("Until", TIME, "The end of the access, UTC."),
                     ("ActBy", TIME, "After this moment, UTC, nothing is done."),
@@ -126,7 +134,7 @@ impl Document {
                 ],
             ),
             Self::Remove => (
-                "Takes away a local administrator that grantd added, and nobody else.",
+                "Takes away a local administrator that grantd added, whoever took its marker off.",
                 include_str!("documents/remove.ps1"),
                 &[("User", USER, r"The domain user, as corp\jdoe.")],
             ),

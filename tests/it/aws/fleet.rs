@@ -31,6 +31,10 @@ pub enum Stuck {
     Long,
     /// The script ends with exit code 10, and did nothing.
     Failed,
+    /// The host's domain does not answer: no name has a SID, and no SID a name.
+    NoDomain,
+    /// It does what is asked; and whoever is made a member takes our marks off at once.
+    Unmarked,
 }
 
 impl Cloud {

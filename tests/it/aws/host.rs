@@ -21,7 +21,7 @@ pub fn run(
     if stuck == Some(Stuck::Skipped) {
         return Outcome { status: "Success", details: "Success", code: 0, out: String::new(), at };
     }
-    let script = Script { directory, parameters, at };
+    let script = Script { directory, parameters, at, domain: stuck != Some(Stuck::NoDomain) };
     let done = match step {
         _ if stuck == Some(Stuck::Failed) => Err("the agent fails on purpose"),
         "add" => script.add(host),
@@ -35,6 +35,9 @@ pub fn run(
         Ok(more) => answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone()),
         Err(why) => answer["detail"] = why.into(),
     }
+    if stuck == Some(Stuck::Unmarked) {
+        host.administrators.iter_mut().for_each(|member| member.marker = None);
+    }
     if stuck == Some(Stuck::Long) {
         answer["detail"] = "long ".repeat(1000).into();
     }
@@ -46,6 +49,8 @@ struct Script<'a> {
     directory: &'a BTreeSet<Caseless>,
     parameters: &'a BTreeMap<String, String>,
     at: Timestamp,
+    /// Whether its domain answers.
+    domain: bool,
 }
 
 /// What a script adds to its answer, or why it fails.
@@ -65,6 +70,11 @@ impl Script<'_> {
     }
 
     fn add(&self, host: &mut Host) -> Done {
+        let renew = match self.value("Verb")? {
+            "grant" => false,
+            "renew" => true,
+            _ => return Err("a parameter is malformed"),
+        };
         let user = self.user()?;
         let (until, act_by) = (self.time("Until")?, self.time("ActBy")?);
         let grants = self.value("Grants")?.split(',').map(str::parse).collect::<Result<_, _>>();
@@ -76,11 +86,20 @@ impl Script<'_> {
         if self.at > act_by || self.at >= until {
             return Ok(json!({ "result": "late" }));
         }
+        if !self.domain {
+            return Err(SILENT);
+        }
         if !self.directory.contains(&user) {
             return Ok(json!({ "result": "no-such-user" }));
         }
-        if standing(host, &user) {
-            return Ok(json!({ "result": "standing", "sid": sid }));
+        let member = host.administrators.iter().find(|member| member.user == user);
+        let found = match (renew, member) {
+            (true, None) => Some("absent"),
+            (false, Some(Member { marker: None, .. })) => Some("standing"),
+            (true, Some(_)) | (false, _) => None,
+        };
+        if let Some(found) = found {
+            return Ok(json!({ "result": found, "sid": sid }));
         }
         host.administrators.retain(|member| member.user != user);
         host.administrators.push(Member { user, marker: Some(marker) });
@@ -92,8 +111,10 @@ impl Script<'_> {
         if host.domain_controller {
             return Ok(json!({ "result": "domain-controller" }));
         }
-        if standing(host, &user) {
-            return Ok(json!({ "result": "standing", "sid": sid(&user) }));
+        // A mark knows the account. Without one it takes the domain, or its word that there is no such account.
+        let marked = host.administrators.iter().any(|member| member.user == user && member.marker.is_some());
+        if !marked && !self.domain {
+            return Err(SILENT);
         }
         host.administrators.retain(|member| member.user != user);
         host.sessions.remove(&user);
@@ -123,14 +144,11 @@ impl Script<'_> {
         let (domain, name) = user.0.split_once('\\').unwrap_or(("", &user.0));
         let of_domain = |each: &Caseless| each.0.split('\\').next().unwrap_or_default().eq_ignore_ascii_case(domain);
         let orphan = self.directory.iter().any(of_domain) && !self.directory.contains(user);
-        (!orphan).then(|| format!("{}\\{name}", domain.to_ascii_uppercase()))
+        (self.domain && !orphan).then(|| format!("{}\\{name}", domain.to_ascii_uppercase()))
     }
 }
 
-/// Whether access is there that is not ours.
-fn standing(host: &Host, user: &Caseless) -> bool {
-    host.administrators.iter().any(|member| member.user == *user && member.marker.is_none())
-}
+const SILENT: &str = "the domain does not answer";
 
 /// Invented, and always the same for a name.
 fn sid(user: &Caseless) -> String {

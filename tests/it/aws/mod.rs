@@ -9,6 +9,7 @@
 mod caller;
 mod center;
 mod cloud;
+mod commands;
 mod document;
 mod ec2;
 mod fault;

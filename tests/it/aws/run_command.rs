@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cloud::{Protocol, Request, Shared},
+    commands,
     document::Document,
     fault,
     fleet::{Command, Fleet, Outcome, reachable},
@@ -22,8 +23,9 @@ use super::{
 pub type Refusal = (&'static str, String);
 
 /// What is done here and not by moto.
-const OURS: [&str; 5] = [
+const OURS: [&str; 6] = [
     "ssm:SendCommand",
+    "ssm:ListCommands",
     "ssm:ListCommandInvocations",
     "ssm:GetCommandInvocation",
     "ssm:DescribeInstanceInformation",
@@ -42,16 +44,20 @@ pub fn answer(shared: &Shared, request: &Request) -> Message {
         let fleet = &mut shared.lock().fleet;
         fleet.settle();
         match request.action.as_str() {
+            "ssm:ListCommands" => commands::list(fleet, request, &asked),
             "ssm:ListCommandInvocations" => list(fleet, request, &asked),
             "ssm:GetCommandInvocation" => get(fleet, request, &asked),
             "ssm:DescribeInstanceInformation" => describe(fleet, request, &asked),
             _ => cancel(fleet, request, &asked),
         }
     };
-    match answer {
+    let mut answer = match answer {
         Ok(value) => Message::response(200, "application/x-amz-json-1.1", value.to_string()),
         Err((code, message)) => fault::error(Protocol::Json, 400, code, &message),
-    }
+    };
+    let date = shared.lock().fleet.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    answer.headers.push(("Date".into(), date));
+    answer
 }
 
 fn send(shared: &Shared, request: &Request, asked: &Value) -> Result<Value, Refusal> {
@@ -102,26 +108,11 @@ fn send(shared: &Shared, request: &Request, asked: &Value) -> Result<Value, Refu
         looked: false,
         invocations: ids.iter().map(|id| (id.clone(), None)).collect(),
     };
-    let answer = json!({ "Command": {
-        "CommandId": command.id,
-        "DocumentName": command.document,
-        "DocumentVersion": version,
-        "Comment": comment,
-        "ExpiresAfter": epoch(command.expires),
-        "Parameters": if asked["Parameters"].is_null() { json!({}) } else { asked["Parameters"].clone() },
-        "InstanceIds": ids,
-        "Targets": [],
-        "RequestedDateTime": epoch(sent),
-        "Status": "Pending",
-        "StatusDetails": "Pending",
-        "MaxConcurrency": asked["MaxConcurrency"].as_str().unwrap_or("50"),
-        "MaxErrors": asked["MaxErrors"].as_str().unwrap_or("0"),
-        "TargetCount": ids.len(),
-        "CompletedCount": 0,
-        "ErrorCount": 0,
-        "DeliveryTimedOutCount": 0,
-        "TimeoutSeconds": timeout,
-    }});
+    let mut answer = commands::shown(&command);
+    answer["MaxConcurrency"] = asked["MaxConcurrency"].as_str().unwrap_or("50").into();
+    answer["MaxErrors"] = asked["MaxErrors"].as_str().unwrap_or("0").into();
+    answer["TimeoutSeconds"] = timeout.into();
+    let answer = json!({ "Command": answer });
     fleet.commands.insert(command.id.clone(), command);
     Ok(answer)
 }
@@ -313,7 +304,7 @@ fn errors(text: &str, hosts: usize) -> Result<usize, Refusal> {
 }
 
 /// A page of what there is, and the token of the next.
-fn page<'a, T>(all: &'a [T], asked: &Value, most: i64) -> Result<(&'a [T], Option<String>), Refusal> {
+pub fn page<'a, T>(all: &'a [T], asked: &Value, most: i64) -> Result<(&'a [T], Option<String>), Refusal> {
     let begin = asked["NextToken"].as_str().map_or(Ok(0), |token| token.trim_start_matches("page-").parse());
     let rest = begin.ok().and_then(|begin| all.get(begin..));
     let rest = rest.ok_or_else(|| ("InvalidNextToken", String::new()))?;
@@ -322,7 +313,7 @@ fn page<'a, T>(all: &'a [T], asked: &Value, most: i64) -> Result<(&'a [T], Optio
     Ok((page, (end < all.len()).then(|| format!("page-{end}"))))
 }
 
-fn with_next(mut answer: Value, next: Option<String>) -> Value {
+pub fn with_next(mut answer: Value, next: Option<String>) -> Value {
     if let Some(next) = next {
         answer["NextToken"] = next.into();
     }
@@ -339,7 +330,7 @@ fn cut(text: &str, most: usize, mark: &str) -> String {
 }
 
 /// A constraint of the service's model.
-fn valid(good: bool, field: &str, constraint: &str) -> Result<(), Refusal> {
+pub fn valid(good: bool, field: &str, constraint: &str) -> Result<(), Refusal> {
     let message =
         || format!("1 validation error detected: Value at '{field}' failed to satisfy constraint: {constraint}");
     if good { Ok(()) } else { Err(("ValidationException", message())) }
@@ -355,7 +346,7 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.into())).collect()
 }
 
-fn epoch(at: Timestamp) -> f64 {
+pub fn epoch(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 

@@ -41,6 +41,7 @@ ids = [{"Key": "InstanceIds", "Values": [host]}]
 assert (information["PingStatus"], information["PlatformType"]) == ("Online", "Windows"), information
 end = "2099-01-01T00:00:00Z"
 parameters = {"User": ["corp\\jdoe"], "Until": [end], "ActBy": [end], "Grants": ["inc-1"], "Nonce": ["abcd"]}
+parameters["Verb"] = ["grant"]
 pinned = {"DocumentName": "add", "DocumentVersion": document["DocumentVersion"], "DocumentHash": document["Hash"]}
 command = ssm.send_command(InstanceIds=[host], Parameters=parameters, MaxErrors="100%", **pinned)["Command"]
 assert command["ExpiresAfter"] > command["RequestedDateTime"], command
@@ -50,4 +51,9 @@ ssm.get_waiter("command_executed").wait(
 )
 [invocation] = ssm.list_command_invocations(CommandId=command["CommandId"], Details=True)["CommandInvocations"]
 assert json.loads(invocation["CommandPlugins"][0]["Output"])["result"] == "done", invocation
+long_ago = [{"key": "InvokedAfter", "value": "2000-01-01T00:00:00Z"}]
+[listed] = ssm.list_commands(Filters=long_ago)["Commands"]
+assert (listed["InstanceIds"], listed["Parameters"]) == ([host], parameters), listed
+assert listed["RequestedDateTime"] == command["RequestedDateTime"], listed
+assert ssm.list_commands(Filters=[{"key": "InvokedAfter", "value": end}])["Commands"] == []
 assert refused(ssm.send_command, InstanceIds=["i-99999999"], Parameters=parameters, **pinned) == "InvalidInstanceId"

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use grantd::surface::world::{Agent, Caseless, Host, Member, Power};
+use grantd::surface::world::{Agent, Host, Power};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::aws::{Caller, Cloud, Fault, How, Stuck, account};
 
-const REGION: &str = "us-east-1";
-const A: &str = "i-00000001";
+pub const REGION: &str = "us-east-1";
+pub const A: &str = "i-00000001";
 const B: &str = "i-00000002";
-const FOREVER: &str = "2099-01-01T00:00:00Z";
+pub const FOREVER: &str = "2099-01-01T00:00:00Z";
 
-struct Site {
-    cloud: Cloud,
-    account: String,
-    caller: Caller,
+pub struct Site {
+    pub cloud: Cloud,
+    pub account: String,
+    pub caller: Caller,
 }
 
 /// The content of one of grantd's documents, as far as the service goes by it.
@@ -28,6 +28,7 @@ pub fn content(step: &str) -> String {
         parameters["User"] = text(r"^[^\\]+\\[^\\]+$");
     }
     if step == "add" {
+        parameters["Verb"] = text("^(grant|renew)$");
         parameters["Until"] = text("Z$");
         parameters["ActBy"] = text("Z$");
         parameters["Grants"] = text("^[a-z0-9,-]+$");
@@ -36,7 +37,7 @@ pub fn content(step: &str) -> String {
     json!({ "schemaVersion": "2.2", "description": step, "parameters": parameters, "mainSteps": steps }).to_string()
 }
 
-fn site() -> Site {
+pub fn site() -> Site {
     let (cloud, account) = (Cloud::new(), account());
     let caller = cloud.caller(REGION).assume(&format!("arn:aws:iam::{account}:role/grantd"));
     for step in ["add", "remove", "list"] {
@@ -49,9 +50,10 @@ fn site() -> Site {
     Site { cloud, account, caller }
 }
 
-fn add(ids: &[&str]) -> Value {
+pub fn add(ids: &[&str]) -> Value {
     let parameters = json!({
-        "User": [r"CORP\jdoe"], "Until": [FOREVER], "ActBy": [FOREVER], "Grants": ["inc-1,inc-2"], "Nonce": ["abcd"],
+        "Verb": ["grant"], "User": [r"CORP\jdoe"], "Until": [FOREVER], "ActBy": [FOREVER], "Grants": ["inc-1,inc-2"],
+        "Nonce": ["abcd"],
     });
     json!({ "DocumentName": "add", "InstanceIds": ids, "Parameters": parameters })
 }
@@ -91,16 +93,16 @@ impl Site {
     }
 
     /// What the only host's script printed.
-    fn answer(&self, asked: &Value) -> Value {
+    pub fn answer(&self, asked: &Value) -> Value {
         let shown = self.shown(&self.send(asked));
         serde_json::from_str(shown[0]["CommandPlugins"][0]["Output"].as_str().unwrap()).unwrap()
     }
 
-    fn host<T>(&self, id: &str, edit: impl FnOnce(&mut Host) -> T) -> T {
+    pub fn host<T>(&self, id: &str, edit: impl FnOnce(&mut Host) -> T) -> T {
         self.cloud.hosts(&self.account, REGION, |hosts| edit(hosts.get_mut(id).unwrap()))
     }
 
-    fn simple(&self, document: &str, host: &str) -> Value {
+    pub fn simple(&self, document: &str, host: &str) -> Value {
         let mut parameters = json!({ "Nonce": ["abcd"] });
         if document == "remove" {
             parameters["User"] = json!([r"corp\jdoe"]);
@@ -110,66 +112,32 @@ impl Site {
 }
 
 #[test]
-fn access_is_given_listed_and_taken_away() {
+fn commands_are_listed_with_their_parameters_by_the_page_and_by_their_time() {
     let site = site();
-    let done = site.answer(&add(&[A]));
-    assert_eq!((&done["grantd"], &done["nonce"], &done["result"]), (&json!(1), &json!("abcd"), &json!("done")));
-    let sid = done["sid"].as_str().unwrap();
-    assert!(sid.starts_with("S-1-5-21-"), "{done}");
-    site.host(A, |host| {
-        host.sessions.insert(Caseless(r"Corp\JDoe".into()));
-        host.administrators.push(Member { user: Caseless(r"corp\gone".into()), marker: None });
-        host.administrators.push(Member { user: Caseless(r"web-1\Administrator".into()), marker: None });
-    });
-    let listed = site.simple("list", A);
-    let names: Vec<_> = listed["members"].as_array().unwrap().iter().map(|member| member["name"].clone()).collect();
-    assert_eq!(names, [json!(r"CORP\jdoe"), Value::Null, json!(r"WEB-1\Administrator")]);
-    assert_eq!(listed["members"][0]["sid"], sid);
-    let mark = json!({ "sid": sid, "user": r"corp\jdoe", "until": FOREVER, "grants": "inc-1,inc-2" });
-    assert_eq!((&listed["result"], &listed["marks"]), (&json!("done"), &json!([mark])));
-    assert_eq!(site.simple("remove", A)["result"], "done");
-    assert_eq!(site.simple("remove", A)["result"], "done");
-    assert_eq!(site.host(A, |host| (host.administrators.len(), host.sessions.len())), (2, 0));
-}
-
-#[test]
-fn standing_access_is_left_as_it_is() {
-    let site = site();
-    let ops = Member { user: Caseless(r"CORP\JDOE".into()), marker: None };
-    site.host(A, |host| host.administrators.push(ops.clone()));
-    assert_eq!(site.answer(&add(&[A]))["result"], "standing");
-    assert_eq!(site.simple("remove", A)["result"], "standing");
-    assert_eq!(site.host(A, |host| host.administrators.clone()), [ops]);
-}
-
-#[test]
-fn a_host_says_why_it_gives_no_access() {
-    let site = site();
-    let with = |name: &str, value: &str| {
-        let mut asked = add(&[A]);
-        asked["Parameters"][name] = json!([value]);
-        site.answer(&asked)["result"].as_str().unwrap().to_owned()
+    let first = site.send(&add(&[A, B]));
+    site.cloud.pass(SignedDuration::from_mins(10));
+    let second = site.send(&add(&[B]));
+    let list = |asked: Value| {
+        let answer = site.caller.fine_json("ssm", "ListCommands", &asked);
+        let ids =
+            answer["Commands"].as_array().unwrap().iter().map(|one| one["CommandId"].as_str().unwrap().to_owned());
+        (ids.collect::<Vec<_>>(), answer["NextToken"].clone())
     };
-    assert_eq!(with("User", r"corp\nobody"), "no-such-user");
-    assert_eq!(with("ActBy", "2020-01-01T00:00:00Z"), "late");
-    assert_eq!(with("Until", "2020-01-01T00:00:00Z"), "late");
-    site.host(A, |host| host.domain_controller = true);
-    assert_eq!(with("Nonce", "wxyz"), "domain-controller");
-    assert_eq!(site.simple("remove", A)["result"], "domain-controller");
-    assert_eq!(site.host(A, |host| host.administrators.clone()), []);
-}
-
-#[test]
-fn a_second_add_renews_what_is_ours() {
-    let site = site();
-    site.answer(&add(&[A]));
-    let mut again = add(&[A]);
-    again["Parameters"]["Until"] = json!(["2098-01-01T00:00:00Z"]);
-    assert_eq!(site.answer(&again)["result"], "done");
-    let administrators = site.host(A, |host| host.administrators.clone());
-    let untils: Vec<_> =
-        administrators.iter().map(|member| member.marker.as_ref().unwrap().until.to_string()).collect();
-    assert_eq!(untils, ["2098-01-01T00:00:00Z"]);
+    assert_eq!(list(json!({})).0, [first.as_str()], "the newest is not shown yet");
+    site.cloud.pass(SignedDuration::from_millis(60));
+    assert_eq!(list(json!({})).0, [second.as_str(), &first]);
+    let (page, token) = list(json!({ "MaxResults": 1 }));
+    assert_eq!((page, list(json!({ "NextToken": token }))), (vec![second.clone()], (vec![first], Value::Null)));
+    let minutes = |ago: i64| jiff::Timestamp::from_second(site_second() + 600 - 60 * ago).unwrap().to_string();
+    let since = |ago: i64| json!({ "Filters": [{ "key": "InvokedAfter", "value": minutes(ago) }] });
+    assert_eq!((list(since(1)).0.len(), list(since(11)).0.len()), (1, 2));
+    let asked = json!({ "CommandId": second });
+    let one = site.caller.fine_json("ssm", "ListCommands", &asked)["Commands"][0].clone();
+    assert_eq!((&one["InstanceIds"], &one["Parameters"]["Nonce"]), (&json!([B]), &json!(["abcd"])));
+    let bad = json!({ "Filters": [{ "key": "Status", "value": "Failed" }] });
+    assert_eq!(site.refused("ListCommands", &bad), "InvalidFilterKey");
+    let other = site.cloud.caller(REGION).fine_json("ssm", "ListCommands", &json!({}));
+    assert_eq!(other["Commands"], json!([]));
 }
 
 #[test]

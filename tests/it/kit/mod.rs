@@ -5,3 +5,4 @@ mod commands;
 mod faults;
 mod hosts;
 mod passing;
+mod scripts;

@@ -1,5 +1,7 @@
 //! Scenarios on AWS: its adapters in this process, and the kit's cloud behind HTTP.
 
+mod recall;
+
 use std::{
     collections::BTreeMap,
     fmt::Write,

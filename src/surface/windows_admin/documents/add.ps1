@@ -1,7 +1,9 @@
-# grantd: makes a domain user a local administrator of this host, for a time. The SSM agent runs this as SYSTEM.
+# grantd: makes a domain user a local administrator of this host, for a time, or moves that time's end. The SSM agent
+# runs this as SYSTEM.
 #
-# Parameters: User, Until, ActBy, Grants, Nonce; only by environment, so that no value is ever part of a script.
-# Output: one line of JSON. Its result is done, standing, late, no-such-user, domain-controller or failed (exit 10).
+# Parameters: Verb, User, Until, ActBy, Grants, Nonce; only by environment, so that no value is ever part of a script.
+# Output: one line of JSON. Its result is done, standing (to a grant), absent (to a renewal), late, no-such-user,
+# domain-controller or failed (exit 10).
 
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -133,6 +135,13 @@ function Resolve-User([string]$User) {
     catch [Security.Principal.IdentityNotMappedException] { $null }
 }
 
+# Not this host's own, and not one of Windows itself.
+function Test-DomainAccount([string]$Sid) {
+    $machine = (Get-LocalUser | Select-Object -First 1).SID
+    $account = [Security.Principal.SecurityIdentifier]::new($Sid)
+    $Sid -cmatch $AccountSid -and -not $account.IsEqualDomainSid($machine)
+}
+
 function Remove-Mark([string]$Sid) {
     $root = (Open-LocalMachine).OpenSubKey($MarksPath, $true)
     if ($null -ne $root) { $root.DeleteSubKeyTree($Sid, $false) }
@@ -160,6 +169,7 @@ function Write-Mark([string]$Sid, [string]$User, [string]$Until, [string]$Grants
 }
 
 function Invoke-Step {
+    $renew = (Read-Parameter 'Verb' '\A(grant|renew)\z') -ceq 'renew'
     $user = Read-Parameter 'User' $UserForm
     $until = Read-Parameter 'Until' $TimeForm
     $actBy = Read-Parameter 'ActBy' $TimeForm
@@ -176,16 +186,16 @@ function Invoke-Step {
     $sid = Resolve-User $user
     if ($null -eq $sid) { return New-Answer 'no-such-user' "This host finds no account $user." }
     $extra.sid = $sid
-    $machine = (Get-LocalUser | Select-Object -First 1).SID
-    $account = [Security.Principal.SecurityIdentifier]::new($sid)
-    if ($sid -cnotmatch $AccountSid -or $account.IsEqualDomainSid($machine)) {
-        return New-Answer 'failed' "$user is not an account of a domain."
-    }
+    if (-not (Test-DomainAccount $sid)) { return New-Answer 'failed' "$user is not an account of a domain." }
 
     $member = @(Get-MemberSids) -ccontains $sid
     $marks = @(Get-Marks)
     $marked = @($marks | Where-Object { $_.sid -ceq $sid }).Count -gt 0
-    if ($member -and -not $marked) { return New-Answer 'standing' 'A member already, and not by us.' }
+    # A renewal gives nothing back, and asks for no mark: the sender knows that it is ours, whoever took the mark off.
+    if ($renew -and -not $member) { return New-Answer 'absent' 'Not a member any more.' }
+    if ($member -and -not $marked -and -not $renew) {
+        return New-Answer 'standing' 'A member already, and not by us.'
+    }
 
     # Once more: names are asked of the domain, which may take its time.
     if ([DateTime]::UtcNow -gt $latest) { return $late }
@@ -205,7 +215,8 @@ function Invoke-Step {
         }
     }
     if (@(Get-MemberSids) -ccontains $sid) { return New-Answer 'done' }
-    if (-not $member) { Remove-Mark $sid }
+    if (-not $member -or -not $marked) { Remove-Mark $sid }
+    if ($renew) { return New-Answer 'absent' 'Taken away at this moment.' }
     New-Answer 'failed' $problem
 }
 

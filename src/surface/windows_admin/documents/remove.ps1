@@ -1,7 +1,8 @@
-# grantd: takes away what add.ps1 gave to a user on this host, and nothing else. The SSM agent runs this as SYSTEM.
+# grantd: takes a user out of the administrators of this host, with our mark or without it: only the sender knows what
+# was ours, for whoever has the access can take the mark off. The SSM agent runs this as SYSTEM.
 #
 # Parameters: User, Nonce; only by environment, so that no value is ever part of a script.
-# Output: one line of JSON. Its result is done, standing, domain-controller or failed (exit 10).
+# Output: one line of JSON. Its result is done, domain-controller or failed (exit 10).
 
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -133,6 +134,13 @@ function Resolve-User([string]$User) {
     catch [Security.Principal.IdentityNotMappedException] { $null }
 }
 
+# Not this host's own, and not one of Windows itself.
+function Test-DomainAccount([string]$Sid) {
+    $machine = (Get-LocalUser | Select-Object -First 1).SID
+    $account = [Security.Principal.SecurityIdentifier]::new($Sid)
+    $Sid -cmatch $AccountSid -and -not $account.IsEqualDomainSid($machine)
+}
+
 function Remove-Mark([string]$Sid) {
     $root = (Open-LocalMachine).OpenSubKey($MarksPath, $true)
     if ($null -ne $root) { $root.DeleteSubKeyTree($Sid, $false) }
@@ -163,11 +171,29 @@ function Invoke-Step {
     if (Test-DomainController) { return New-Answer 'domain-controller' 'A domain controller has no local groups.' }
     $null = Enter-Lock
 
-    # Of one name there may be several: an account deleted, made again and granted again.
-    $all = @(Get-Marks)
-    $marks = @($all | Where-Object { [string]::Equals($_.user, $user, 'OrdinalIgnoreCase') })
-    if ($marks.Count -gt 0) { $extra.sid = $marks[0].sid }
-    $problems = @($marks | ForEach-Object { Remove-Member $_.sid } | Where-Object { $_ -ne '' })
+    # Of one name there may be several: an account deleted, made again and granted again. The marks go first, for they
+    # ask no domain.
+    $marks = @(Get-Marks | Where-Object { [string]::Equals($_.user, $user, 'OrdinalIgnoreCase') })
+    $sids = @($marks | ForEach-Object { $_.sid })
+    $problems = @($sids | ForEach-Object { Remove-Member $_ } | Where-Object { $_ -ne '' })
+
+    # Then the account itself. That there is none counts as an answer of its domain; no answer is an error.
+    $sid = $null
+    $silence = ''
+    try {
+        $sid = Resolve-User $user
+        # add.ps1 makes no such account a member: this host took the name for another one.
+        if ($null -ne $sid -and -not (Test-DomainAccount $sid)) { throw "$user is not an account of a domain." }
+    }
+    catch {
+        $silence = Get-Reason $_
+        $sid = $null
+    }
+    if ($null -ne $sid -and $sids -cnotcontains $sid) {
+        $sids += $sid
+        $problems += @(Remove-Member $sid | Where-Object { $_ -ne '' })
+    }
+    if ($sids.Count -gt 0) { $extra.sid = $sids[-1] }
 
     # Nobody may hold a removal back by holding the lock. But a step that adds may run beside this one:
     # so the marks stay, and nothing is claimed.
@@ -175,22 +201,15 @@ function Invoke-Step {
         return New-Answer 'failed' "Another holds the lock Global\grantd of this host. $problems"
     }
 
-    # A domain that does not answer is an error here: a mark can be lost, and "done" would close the debt.
-    if ($marks.Count -eq 0) {
-        $sid = Resolve-User $user
-        $extra.sid = $sid
-        if ($null -ne $sid -and @(Get-MemberSids) -ccontains $sid) {
-            return New-Answer 'standing' 'A member without a mark of ours.'
-        }
-        return New-Answer 'done'
-    }
-
+    # The proof: who is left when read back.
     $members = @(Get-MemberSids)
-    $left = @($marks | Where-Object { $members -ccontains $_.sid } | ForEach-Object { $_.sid })
+    $left = @($sids | Where-Object { $members -ccontains $_ })
     foreach ($mark in $marks) {
         if ($left -cnotcontains $mark.sid) { Remove-Mark $mark.sid }
     }
     if ($left.Count -gt 0) { return New-Answer 'failed' "Still a member: $left. $problems" }
+    # A mark can be lost, and "done" would close the debt: without mark and account it takes the domain's word.
+    if ($marks.Count -eq 0 -and $silence -ne '') { return New-Answer 'failed' "Nobody says who $user is. $silence" }
     New-Answer 'done'
 }
 

@@ -2,6 +2,8 @@
 
 mod doctor;
 mod life;
+mod lost;
+mod standing;
 mod troubles;
 
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ const EC2: &str = "arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess";
 const TAGS: &[(&str, &str)] = &[("AccessGroup", "JITAdmins")];
 const EAST: &str = "us-east-1";
 const WEST: &str = "eu-west-1";
+const ADD: &str = "AddLocalAdminADUser";
+const REMOVE: &str = "RemoveLocalADUser";
+const LIST: &str = "ListLocalAdmins";
 
 /// Two accounts with IAM and hosts, and the one that has Identity Center.
 struct Stage {
@@ -87,6 +92,25 @@ impl Stage {
         hosts[host].administrators.iter().any(|member| member.user == jdoe && member.marker.is_some())
     }
 
+    /// Whether corp\jdoe is a local administrator, whoever's he is.
+    fn local(&self, account: &str, region: &str, host: &str) -> bool {
+        let jdoe = Caseless(r"corp\jdoe".into());
+        let hosts = self.cloud.hosts(account, region, |hosts| hosts.clone());
+        hosts[host].administrators.iter().any(|member| member.user == jdoe)
+    }
+
+    /// Somebody makes corp\jdoe a local administrator by hand.
+    fn by_hand(&self, account: &str, region: &str, host: &str) {
+        let jdoe = Member { user: Caseless(r"CORP\jdoe".into()), marker: None };
+        self.cloud.hosts(account, region, |hosts| hosts.get_mut(host).unwrap().administrators.push(jdoe));
+    }
+
+    /// How many commands of a document were asked for.
+    fn sends(&self, document: &str) -> usize {
+        let sends = self.cloud.calls().into_iter().filter(|call| call.action == "ssm:SendCommand");
+        sends.filter(|call| call.body.contains(document)).count()
+    }
+
     fn attached(&self, account: &str) -> bool {
         Realm::of(account).attached("role", "OpsOnCall").iter().any(|arn| arn == EC2)
     }
@@ -104,7 +128,8 @@ impl Stage {
         let begun = Instant::now();
         while !look() {
             if begun.elapsed() > PATIENCE {
-                panic!("waited in vain until {what}:\n{}\n{:#?}", daemon.log(), self.cloud.counts());
+                let (log, counts, history) = (daemon.log(), self.cloud.counts(), self.site.fine(&["history"]).out);
+                panic!("waited in vain until {what}:\n{log}\n{counts:#?}\n{history}");
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -194,7 +194,7 @@ fn a_host_that_says_nothing_is_not_believed() {
     stage.site.withdraw("jdoe-checkout");
     stage.until(&daemon, "the one that answered is free", || there() == [true, true, false]);
     stage.until(&daemon, "the others are tried again", || {
-        daemon.log().matches("said nothing: the step was skipped").count() > 1
+        daemon.log().contains("said nothing: the step was skipped") && stage.sends(REMOVE) > 2
     });
     assert_eq!(there(), [true, true, false]);
     for host in &hosts {
