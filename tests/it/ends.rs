@@ -328,8 +328,8 @@ fn a_terminated_host_is_left_alone() {
     });
 }
 
-/// A plan that asks for the same again and again, whatever mistake is behind it, comes to an end: here a place whose calls end
-/// as if it were gone, and whose looks say that it is there.
+/// A plan that asks for the same again and again, whatever mistake is behind it, comes to an end: here each
+/// answer is lost, and what is fetched in its place makes no sense for a grant.
 #[test]
 fn what_goes_round_in_circles_is_slowed_down() {
     struct Liar(Arc<dyn Read>);
@@ -480,11 +480,7 @@ fn after_a_reboot_with_a_clock_that_is_behind_ends_come_and_grants_wait() {
         assert_eq!(story.sim.outlook.standstill.as_deref(), None);
         let told = story.sim.lines().iter().any(|line| matches!(line.record, Record::Clock { step, .. } if step > 0));
         assert!(told, "no line says that the clock caught up");
-        assert!(
-            story.has("members: jdoe")
-                || !story.sim.outlook.findings.is_empty()
-                || !story.sim.outlook.plan.held.is_empty()
-        );
+        assert!(story.has("members: jdoe"), "granting goes on: {:?}", story.sim.outlook);
     });
 }
 
@@ -574,7 +570,6 @@ fn what_was_taken_is_given_back_where_it_may_be() {
             story.pass(Span::minutes(2)).await;
             assert_eq!(story.has(ADMIN), restore);
             story.grant("jdoe-two", "1h", &[HOST]).await;
-            assert!(story.has(ADMIN) || !restore && story.sim.outlook.plan.wake.is_some());
             story.pass(Span::minutes(1)).await;
             assert!(story.has(ADMIN), "another grant asks for it");
         });

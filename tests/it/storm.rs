@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grantd::{
     engine::Executor,
-    model::{Clock, Policy, Record, Span, Write},
+    model::{Policy, Record, Write},
     surface::{
         Cloud,
         world::{Agent, Caseless, Failure, Fault, Host, ManualClock, Member, On, Power, State, World},
@@ -404,7 +404,6 @@ async fn weather(ops: &[Op]) {
     assert_eq!(once.len(), started.len(), "an id began twice");
     storm.sim.kill();
     grantd::journal::verify(&storm.sim.state(), None, |_| Ok::<_, grantd::model::JournalError>(())).unwrap();
-    let _ = (Span::minutes(1), storm.clock.now());
 }
 
 #[test]
