@@ -84,7 +84,12 @@ pub(super) fn lock(state: &Path) -> Result<Arc<Lock>, JournalError> {
     let path = state.join("lock");
     let mut how = OpenOptions::new();
     let how = how.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = how.open(&path).map_err(failed("open", &path))?;
+    let mut file = match how.open(&path) {
+        // The lock holds all the same, and what is on record has ends that must come.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+        opened => opened,
+    }
+    .map_err(failed("open", &path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -61,7 +61,7 @@ impl FileJournal {
         disk::sync_folder(state)?;
         let mut lines = Vec::new();
         let latest = read::latest(state, &mut |line| lines.push(line))?;
-        let journal = Self::resume(state.into(), lock, at, latest, &mut |line| lines.push(line))?;
+        let journal = Self::hold(state.into(), lock, at, latest)?;
         Ok((journal, lines))
     }
 
@@ -74,19 +74,34 @@ impl FileJournal {
     }
 
     /// The same, and gives the lines to `each` as they are read: together they take more memory than what they come to.
+    ///
+    /// A file system that cannot be written is no error here: what was read has ends that must come. Then nothing can be
+    /// appended before [`Journal::reopen`].
     pub fn open_with(state: &Path, at: Timestamp, each: &mut dyn FnMut(Line)) -> Result<Self, JournalError> {
         read::segments(state)?;
         let lock = disk::lock(state)?;
         let latest = read::latest(state, each)?;
-        let mut journal = match Self::resume(state.into(), lock.clone(), at, latest, each) {
-            // A full disk may have torn the tail: putting that aside takes space, too.
-            Err(JournalError::Io(_)) if disk::spend(state) => {
-                let latest = read::latest(state, &mut |_| ())?;
-                Self::resume(state.into(), lock, at, latest, each)?
+        let mut stillborn = latest.stillborn.clone();
+        let mut journal = Self::hold(state.into(), lock, at, latest)?;
+        let mut ready = journal.ready(stillborn.as_deref());
+        // A full disk may have torn the tail: putting that aside takes space, too.
+        if matches!(ready, Err(JournalError::Io(_))) && disk::spend(state) {
+            let again = read::latest(state, &mut |_| ())?;
+            stillborn.clone_from(&again.stillborn);
+            journal = Self::hold(journal.state, journal.lock, at, again)?;
+            ready = journal.ready(stillborn.as_deref());
+        }
+        match ready {
+            Ok(cuts) => {
+                cuts.into_iter().for_each(each);
+                journal.refill_reserve();
             }
-            done => done?,
-        };
-        journal.refill_reserve();
+            Err(JournalError::Io(why)) if journal.spoilt.is_none() => {
+                journal.spoilt = Some(Spoilt { why, wrote: false });
+            }
+            Err(JournalError::Io(_)) => {}
+            Err(error) => return Err(error),
+        }
         Ok(journal)
     }
 
@@ -100,32 +115,28 @@ impl FileJournal {
         disk::reserve(&self.state).is_ok()
     }
 
-    /// Goes on with the segment that was read; `each` gets the lines that this adds.
-    fn resume(
+    /// At the segment that was read, as it lies there: nothing is written.
+    fn hold(
         state: PathBuf,
         lock: Arc<Lock>,
         at: Timestamp,
-        Latest { path, segment, stillborn }: Latest,
-        each: &mut dyn FnMut(Line),
+        Latest { path, segment, stillborn: _ }: Latest,
     ) -> Result<Self, JournalError> {
-        let folder = read::folder(&state);
-        let _ = fs::remove_file(folder.join(disk::NEW));
         let (file, found) = attach(&path)?;
         let identity = identity(&found);
+        Ok(Self { state, lock, path, file, identity, segment, at, spoilt: None })
+    }
+
+    /// Makes durable what was read, puts aside what an interrupted write left, and answers the lines that say so.
+    fn ready(&mut self, stillborn: Option<&Path>) -> Result<Vec<Line>, JournalError> {
+        let folder = read::folder(&self.state);
+        let _ = fs::remove_file(folder.join(disk::NEW));
         // A writer that was killed may have left lines in the cache only.
-        file.sync_all().map_err(failed("make durable", &path))?;
+        self.file.sync_all().map_err(failed("make durable", &self.path))?;
         disk::sync_folder(&folder)?;
-        let mut journal = Self { state, lock, path, file, identity, segment, at, spoilt: None };
-        let records = journal.clean(stillborn.as_deref())?;
-        match journal.append(at, records) {
-            Ok(cuts) => cuts.into_iter().for_each(each),
-            Err(error) => {
-                // The files beside the journal still say it, and the next start records it from them.
-                let _ = journal.retract();
-                return Err(error);
-            }
-        }
-        Ok(journal)
+        let records = self.clean(stillborn)?;
+        // The files beside the journal still say it, and the next time it is recorded from them.
+        self.append(self.at, records).inspect_err(|_| drop(self.retract()))
     }
 
     /// Puts aside what an interrupted write left, and answers the records that say so.
@@ -272,18 +283,26 @@ impl Journal for FileJournal {
         let retracted = self.retract();
         self.spoil(true, retracted)?;
         let mut lines = Vec::new();
-        let mut each = |line| lines.push(line);
-        let again = read::latest(&self.state, &mut each)
-            .and_then(|latest| Self::resume(self.state.clone(), self.lock.clone(), self.at, latest, &mut each));
-        *self = self.spoil(false, again)?;
+        let again = read::latest(&self.state, &mut |line| lines.push(line)).and_then(|latest| {
+            let stillborn = latest.stillborn.clone();
+            let mut again = Self::hold(self.state.clone(), self.lock.clone(), self.at, latest)?;
+            let cuts = again.ready(stillborn.as_deref())?;
+            Ok((again, cuts))
+        });
+        let (again, cuts) = self.spoil(false, again)?;
+        *self = again;
+        lines.extend(cuts);
         Ok(lines)
     }
 }
 
-/// Opens a segment for writing at its end.
+/// Opens a segment for writing at its end; for reading on a file system that takes nothing, so that a write fails.
 fn attach(path: &Path) -> Result<(File, Metadata), JournalError> {
     let open = || {
-        let file = OpenOptions::new().read(true).append(true).open(path)?;
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path)?,
+            opened => opened?,
+        };
         let found = file.metadata()?;
         Ok((file, found))
     };

@@ -65,15 +65,20 @@ fn a_tail_torn_within_a_line_is_cut_and_kept() {
 #[test]
 fn the_beginning_of_a_line_without_its_end_is_cut_and_kept() {
     let site = with_grant();
+    let torn = begin_line(&site);
+    goes_on(&site, torn.as_bytes());
+}
+
+/// What a writer would have begun next: the same shape with the next number and the hash of the line before.
+fn begin_line(site: &Site) -> String {
     let segment = site.segment();
     let lines = fs::read_to_string(&segment).unwrap();
     let last = lines.lines().next_back().unwrap();
-    // What a writer would have begun next: the same shape with the next number and the hash of the line before.
     let head = site.json(&["audit", "verify"])["head"].clone();
     assert!(last.contains(&format!("\"seq\":{}", head["seq"])), "{last}");
     let torn = format!("{{\"seq\":{},\"prev\":{},\"at\":\"2026-11-2", head["seq"].as_u64().unwrap() + 1, head["hash"]);
     append(&segment, torn.as_bytes());
-    goes_on(&site, torn.as_bytes());
+    torn
 }
 
 /// Bytes that no writer of ours leaves are not taken for a torn tail: somebody else wrote there.
@@ -166,6 +171,12 @@ impl Disk {
         }
     }
 
+    fn remount(&self, how: &str) {
+        let how = format!("remount,{how}");
+        let output = Command::new("mount").args(["-o", &how]).arg(&self.0).output().unwrap();
+        assert!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
@@ -214,5 +225,59 @@ fn on_a_full_disk_grants_stop_and_ends_go_on() {
     let log = daemon.stop();
     assert!(log.contains("the disk is full") && log.contains("grants stop, revocations go on"), "{log}");
     site.fine(&["audit", "verify"]);
+    drop(disk);
+}
+
+/// A daemon that dies with its disk full, in the middle of a line, has left what a start would have to put aside.
+#[test]
+fn over_a_torn_tail_on_a_full_disk_the_start_ends_what_is_due() {
+    if !root() {
+        eprintln!("SKIPPED, NOT TESTED: a full disk needs root, to mount a small tmpfs of its own");
+        return;
+    }
+    let site = Site::new();
+    let disk = Disk::mount(site.state());
+    site.fine(&["init"]);
+    site.merge("2026-11-20-jdoe-short", &grant("2s", GROUP));
+    site.fine(&["apply"]);
+    assert!(site.in_group());
+    let torn = begin_line(&site);
+    let _ = fs::remove_file(site.state().join("reserve"));
+    disk.fill();
+    let daemon = site.daemon();
+    until("the end came all the same", || (!site.in_group()).then_some(()));
+    assert_eq!(kept(&site), Vec::<PathBuf>::new(), "there was no room to put it aside");
+    disk.free();
+    until("the end is recorded", || (site.count("fate", "revoke") >= 1 && site.count("cut", "") == 1).then_some(()));
+    assert_eq!(fs::read(&kept(&site)[0]).unwrap(), torn.as_bytes());
+    let log = daemon.stop();
+    assert!(log.contains("the disk is full") && log.contains("the journal is back"), "{log}");
+    assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
+    drop(disk);
+}
+
+/// What a file system does that found itself broken.
+#[test]
+fn on_a_disk_that_became_read_only_the_start_ends_what_is_due() {
+    if !root() {
+        eprintln!("SKIPPED, NOT TESTED: a read-only disk needs root, to mount a small tmpfs of its own");
+        return;
+    }
+    let site = Site::new();
+    let disk = Disk::mount(site.state());
+    site.fine(&["init"]);
+    site.merge("2026-11-20-jdoe-short", &grant("2s", GROUP));
+    site.fine(&["apply"]);
+    assert!(site.in_group());
+    disk.remount("ro");
+    let daemon = site.daemon();
+    until("the end came all the same", || (!site.in_group()).then_some(()));
+    let second = site.run(&["apply"]);
+    assert!(second.code == 1 && second.err.contains("writes the journal"), "two at once: {second}");
+    disk.remount("rw");
+    until("the end is recorded", || (site.count("fate", "revoke") >= 1 && site.count("finish", "") == 1).then_some(()));
+    let log = daemon.stop();
+    assert!(log.contains("ead-only file system") && log.contains("the journal is back"), "{log}");
+    assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
     drop(disk);
 }
