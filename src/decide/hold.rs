@@ -15,10 +15,12 @@
 //! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | held    | .       | gone   | nothing
 //! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | held    | drifted | gone   | nothing
 //! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | held    | drifted | gone   | nothing
-//! drifted    | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
+//! drifted    | restoring | renewing | revoking*| .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
 //! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | held    | drifted | gone   | nothing
 //! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | held    | .       | gone   | nothing
 //! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
+//! revoking*  | uncertain | renewing | revoking*| settling*| revoking*| settling*| revoking* | revoking* | nothing | held    | drifted | gone   | nothing
+//! settling*  | uncertain | .        | revoking*| .        | .        | .        | .         | .         | .       | held    | drifted | gone   | nothing
 //! ```
 //!
 //! Why these, of those that could be otherwise:
@@ -28,6 +30,8 @@
 //! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
 //! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
 //! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
+//! - With a star: somebody had taken it away by hand before it had to go. A grant that was suspended and is resumed does not give
+//!   that back, so it is *drifted* again, and until its grants are over it is not forgotten.
 //! - *settling + grant* is *uncertain*: while a debt is open, what appears there is ours to end.
 //!
 //! Journals before format 2 were written by a release that closed what was answered with *standing* unless it had been confirmed:
@@ -76,11 +80,16 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
             Hold::Held { sure, .. } | Hold::Renewing { sure, .. } | Hold::Restoring { sure, .. } => {
                 Hold::Drifted { sure, retry: None }
             }
+            Hold::Revoking { sure, away: true, .. } => {
+                Hold::Drifted { sure: sure.unwrap_or(Sure::Disputed), retry: None }
+            }
+            // Its removal was answered, so that it was ours is beyond doubt.
+            Hold::Settling { away: true, .. } => Hold::Drifted { sure: Sure::Answered, retry: None },
             Hold::Granting(_)
             | Hold::Uncertain(_)
             | Hold::Drifted { .. }
-            | Hold::Revoking { .. }
-            | Hold::Settling { .. } => hold,
+            | Hold::Revoking { away: false, .. }
+            | Hold::Settling { away: false, .. } => hold,
         }),
         (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
         (_, Said::Forgotten) => Nothing,
@@ -96,10 +105,13 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
 fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
     let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
     match (verb, hold) {
-        (Verb::Revoke, Hold::Revoking { sure, retry, .. }) => {
-            Hold::Revoking { sure, call: Some(Box::new(call)), retry }
+        (Verb::Revoke, Hold::Revoking { sure, retry, away, .. }) => {
+            Hold::Revoking { sure, call: Some(Box::new(call)), retry, away }
         }
-        (Verb::Revoke, hold) => Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None },
+        (Verb::Revoke, hold) => {
+            let away = matches!(hold, Hold::Drifted { .. } | Hold::Settling { away: true, .. });
+            Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None, away }
+        }
         // The answer of the call before never came: it may still land.
         (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
         (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
@@ -190,13 +202,13 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
                 Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
             }
         },
-        Hold::Revoking { sure, call: Some(call), retry } => {
+        Hold::Revoking { sure, call: Some(call), retry, away } => {
             let again = |trouble| {
                 let retry = Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
-                Owned(Hold::Revoking { sure, call: None, retry })
+                Owned(Hold::Revoking { sure, call: None, retry, away })
             };
             match fate {
-                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew }),
+                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew, away }),
                 Fate::Standing if settled || sure.is_some() => again(&unmarked()),
                 Fate::Standing | Fate::Gone => Nothing,
                 Fate::Failed(trouble) | Fate::Unknown(trouble) => again(trouble),

@@ -28,6 +28,10 @@ impl Ground<'_> {
     /// Wanted and ours, or may be.
     pub(super) fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         match &owned.hold {
+            // Gone by hand before its grant was suspended: that is not what was taken back, and is not given back.
+            Hold::Revoking { away: true, .. } | Hold::Settling { away: true, .. } => {
+                plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
+            }
             Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } => self.find(binding, want, owned, plan),
             Hold::Revoking { .. } => {
                 // Whether it went nobody knows: a grant over it settles that, whatever is there.
@@ -140,7 +144,7 @@ impl Ground<'_> {
     pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
-            Hold::Settling { wrote } => {
+            Hold::Settling { wrote, away } => {
                 let settled = SETTLE.after(*wrote);
                 if self.now < settled {
                     plan.wake = earliest(plan.wake, settled);
@@ -148,6 +152,8 @@ impl Ground<'_> {
                 }
                 since = settled;
                 match self.survey.seen(binding, settled) {
+                    // Its grant may be resumed, and must not give it back.
+                    Seen::Absent if *away && self.goes_on_later(owned) => return,
                     Seen::Absent => return plan.records.push(self.forget(binding, owned, "absent, and settled")),
                     Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
                     Seen::Unread => return plan.reads.push(binding.clone()),
@@ -194,6 +200,13 @@ impl Ground<'_> {
             nonce: None,
             stated: None,
         });
+    }
+
+    /// Whether a grant that holds it is not over: it is suspended, or held.
+    fn goes_on_later(&self, owned: &Owned) -> bool {
+        owned.holders.iter().any(|(grant, ask)| {
+            self.ledger.grants.get(grant).is_some_and(|terms| terms.asks.contains_key(ask))
+        })
     }
 
     /// What became of a grant whose answer was lost, where its place remembers.

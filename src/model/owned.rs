@@ -35,10 +35,26 @@ pub enum Hold {
     Drifted { sure: Sure, retry: Option<Box<Attempt>> },
     /// Somebody took it away, and it is being given back: `drift: restore`.
     Restoring { sure: Sure, call: Box<Call> },
-    /// It has to go. Without `sure` nobody knows whether it ever came.
-    Revoking { sure: Option<Sure>, call: Option<Box<Call>>, retry: Option<Box<Attempt>> },
+    /// It has to go. Without `sure` nobody knows whether it ever came. `away`: somebody had taken it away before, and a grant
+    /// that was suspended does not give that back.
+    Revoking {
+        sure: Option<Sure>,
+        call: Option<Box<Call>>,
+        retry: Option<Box<Attempt>>,
+        #[serde(default, skip_serializing_if = "is_not")]
+        away: bool,
+    },
     /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done.
-    Settling { wrote: Timestamp },
+    Settling {
+        wrote: Timestamp,
+        #[serde(default, skip_serializing_if = "is_not")]
+        away: bool,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// Why we say that access is ours.
@@ -235,13 +251,13 @@ impl Stored {
         };
         match (call(attempt.clone()), wrote) {
             (Some((Verb::Revoke, call)), _) => {
-                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt }
+                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt, away: drifted }
             }
             (Some((Verb::Grant, call)), _) if landed == Some(Landed::No) && !revoked => Hold::Granting(call),
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },
             (Some((Verb::Grant, call)), _) => Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt })),
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
-            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until) },
+            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), away: false },
             (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
             (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt })),
