@@ -1,6 +1,9 @@
 //! Desire and plan over a ledger of grants with five bindings each: as it mostly is (nothing to do), all new, all over.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use grantd::{
     command::setup,
@@ -76,8 +79,18 @@ fn measure(grants: usize, count: usize) -> Times {
 
 fn decide(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, now: Timestamp) -> grantd::model::Plan {
     let wanted = desire(ledger, survey, targets, policy, now);
-    let (pending, fresh) = (BTreeSet::new(), BTreeSet::new());
-    let ground = Ground { ledger, survey, targets, policy, pending: &pending, fresh: &fresh, standstill: None, now };
+    let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    let ground = Ground {
+        ledger,
+        survey,
+        targets,
+        policy,
+        pending: &pending,
+        fresh: &fresh,
+        tries: &tries,
+        standstill: None,
+        now,
+    };
     plan(&ground, &wanted)
 }
 

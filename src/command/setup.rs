@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     config::{self, Config},
@@ -184,13 +187,21 @@ pub fn targets() -> Targets {
     surface::targets().into_iter().map(|target| (target.surface(), target)).collect()
 }
 
+/// What the kernel sends to a process whose file grew beyond its limit; the same number everywhere but on MIPS.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// The runtime of a command. Two workers: the loop itself is serial, and the rest waits for the network.
 pub fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("the runtime does not start")
+        .context("the runtime does not start")?;
+    // Left alone, it kills: a file that cannot grow must be an error like a full disk. Heard once, it is only an error from then on;
+    // children get it as it was.
+    let _entered = runtime.enter();
+    signal(SignalKind::from_raw(FILE_TOO_LARGE)).context("signals cannot be caught")?;
+    Ok(runtime)
 }
 
 /// What to do where there is no journal: one of two.

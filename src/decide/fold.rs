@@ -140,6 +140,9 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
                 }
             }
         }
+        Record::Retried { binding, count, last, trouble, .. } => {
+            turn(ledger, binding, Said::Retried(*count, *last, trouble), None);
+        }
         Record::Dispute { binding, .. } => turn(ledger, binding, Said::Disputed, None),
         Record::Drift { binding, .. } => turn(ledger, binding, Said::Drifted, None),
         Record::Gone { binding, .. } => turn(ledger, binding, Said::Vanished(*at), None),

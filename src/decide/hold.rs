@@ -3,24 +3,25 @@
 //!
 //! Columns: an intent is on record to **grant**, **renew** or **revoke**; the fate of the open call is **done**, **standing** (there,
 //! and not by this call), **absent** (a renewal found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
-//! any more). **dispute**, **drift**, **vanish** and **forget** are what looking came to. A dot: nothing changes.
+//! any more). **retried**: revocations failed again, without lines of their own. **dispute**, **drift**, **vanish** and **forget** are what
+//! looking came to. A dot: nothing changes.
 //!
 //! ```text
-//!            | grant     | renew    | revoke   | done     | standing | absent   | failed    | unknown   | gone    | dispute | drift   | vanish | forget
-//! nothing    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | .
-//! standing   | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
-//! refused    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
-//! gone       | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .       | .       | gone   | nothing
-//! granting   | uncertain | .        | revoking | held     | standing | refused  | refused   | granting  | gone    | held    | .       | gone   | nothing
-//! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | held    | .       | gone   | nothing
-//! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | held    | drifted | gone   | nothing
-//! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | held    | drifted | gone   | nothing
-//! drifted    | restoring | renewing | revoking*| .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
-//! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | held    | drifted | gone   | nothing
-//! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | held    | .       | gone   | nothing
-//! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | held    | .       | gone   | nothing
-//! revoking*  | uncertain | renewing | revoking*| settling*| revoking*| settling*| revoking* | revoking* | nothing | held    | drifted | gone   | nothing
-//! settling*  | uncertain | .        | revoking*| .        | .        | .        | .         | .         | .       | held    | drifted | gone   | nothing
+//!            | grant     | renew    | revoke   | done     | standing | absent   | failed    | unknown   | gone    | retried   | dispute | drift   | vanish | forget
+//! nothing    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | .
+//! standing   | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | nothing
+//! refused    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | nothing
+//! gone       | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | nothing
+//! granting   | uncertain | .        | revoking | held     | standing | refused  | refused   | granting  | gone    | .         | held    | .       | gone   | nothing
+//! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | .         | held    | .       | gone   | nothing
+//! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
+//! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | .         | held    | drifted | gone   | nothing
+//! drifted    | restoring | renewing | revoking*| .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
+//! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | .         | held    | drifted | gone   | nothing
+//! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | revoking  | held    | .       | gone   | nothing
+//! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
+//! revoking*  | uncertain | renewing | revoking*| settling*| revoking*| settling*| revoking* | revoking* | nothing | revoking* | held    | drifted | gone   | nothing
+//! settling*  | uncertain | .        | revoking*| .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
 //! ```
 //!
 //! Why these, of those that could be otherwise:
@@ -60,6 +61,8 @@ pub enum Said<'a> {
     Intended(Verb, Call),
     /// The fate of the open call, and when it was known.
     Came(&'a Fate, Timestamp),
+    /// So many failures in a row by now, the last one then.
+    Retried(u32, Timestamp, &'a Trouble),
     Disputed,
     Drifted,
     Vanished(Timestamp),
@@ -72,6 +75,12 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
     match (was, said) {
         (Owned(hold), Said::Intended(verb, call)) => Owned(intended(hold, verb, call)),
         (Owned(hold), Said::Came(fate, knew)) => came(hold, fate, knew, settled),
+        (Owned(Hold::Revoking { sure, call, retry, away }), Said::Retried(count, last, trouble)) => {
+            let until = retry.and_then(|attempt| attempt.until);
+            let retry = Some(Box::new(Attempt { count, last, trouble: trouble.clone(), until }));
+            Owned(Hold::Revoking { sure, call, retry, away })
+        }
+        (was @ Owned(_), Said::Retried(..)) => was,
         (Owned(hold), Said::Disputed) => Owned(match hold {
             Hold::Held { sure, retry } => Hold::Held { sure, retry },
             _ => Hold::Held { sure: Sure::Disputed, retry: None },

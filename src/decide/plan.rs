@@ -1,12 +1,15 @@
 //! The table of the design: wanted, owned and seen to steps. Pure; the executor has nothing left to choose.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
 use crate::model::{
-    Binding, Cause, GrantId, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated, Step,
-    Survey, Verb,
+    Attempt, Binding, Cause, GrantId, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated,
+    Step, Survey, Verb,
 };
 
 use super::{
@@ -39,6 +42,8 @@ pub struct Ground<'a> {
     pub pending: &'a BTreeSet<Binding>,
     /// Accepted in this very cycle: their ends depend on the time of day, so the digest covers their terms instead.
     pub fresh: &'a BTreeSet<GrantId>,
+    /// Revocations that failed since the ledger's last line about them.
+    pub tries: &'a BTreeMap<Binding, Attempt>,
     /// Why nothing may be granted or extended now, if so. Revocation goes on.
     pub standstill: Option<&'a str>,
     pub now: Timestamp,

@@ -176,7 +176,7 @@ impl Ground<'_> {
             // Whatever failed before, it was not this.
             Hold::Held { .. } | Hold::Renewing { .. } | Hold::Drifted { .. } | Hold::Restoring { .. } => {}
             Hold::Revoking { retry, .. } => {
-                if let Some(attempt) = retry
+                if let Some(attempt) = self.tries.get(binding).or(retry.as_deref())
                     && attempt.next() > self.now
                 {
                     plan.wake = earliest(plan.wake, attempt.next());
@@ -204,9 +204,10 @@ impl Ground<'_> {
 
     /// Whether a grant that holds it is not over: it is suspended, or held.
     fn goes_on_later(&self, owned: &Owned) -> bool {
-        owned.holders.iter().any(|(grant, ask)| {
-            self.ledger.grants.get(grant).is_some_and(|terms| terms.asks.contains_key(ask))
-        })
+        owned
+            .holders
+            .iter()
+            .any(|(grant, ask)| self.ledger.grants.get(grant).is_some_and(|terms| terms.asks.contains_key(ask)))
     }
 
     /// What became of a grant whose answer was lost, where its place remembers.

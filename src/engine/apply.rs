@@ -12,6 +12,7 @@ use crate::model::{Binding, Event, Fate, Record, Step, Text, Trouble, TroubleKin
 use super::{
     Cycle, Happening,
     spawn::{begin, spawn},
+    tries::Heard,
 };
 
 pub struct Executor {
@@ -29,6 +30,15 @@ struct Flight {
     step: Step,
     asked: jiff::Timestamp,
     request: Option<Text>,
+    /// It failed before, and has no line of its own unless it is news what becomes of it.
+    again: bool,
+}
+
+/// What the journal is told of a call that ended: first these, then its fate. `opens`: which of these is its intent.
+struct Landed {
+    before: Vec<Record>,
+    opens: Option<usize>,
+    fate: Option<Record>,
 }
 
 impl Executor {
@@ -42,7 +52,7 @@ impl Executor {
     }
 
     /// Records the intents and makes the calls, beside everything else. Grants and renewals without a durable intent are
-    /// left out; revocations are not.
+    /// left out; revocations are not, and one that failed before is on record already.
     pub fn start(&mut self, cycle: &mut Cycle, mut steps: Vec<Step>) {
         if steps.is_empty() {
             return;
@@ -55,8 +65,14 @@ impl Executor {
             step.nonce = nonce.clone().filter(|_| target.is_some_and(|target| target.recalls()));
         }
         let (ends, gains): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.verb == Verb::Revoke);
+        let failed =
+            |step: &Step| cycle.ledger().owned.get(&step.binding).is_some_and(|owned| owned.hold.fails().is_some());
+        let (again, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(failed);
+        let again: Vec<Step> = again.into_iter().map(|step| Step { intent: cycle.book.unreal(), ..step }).collect();
+        let repeated: BTreeSet<u64> = again.iter().map(|step| step.intent).collect();
         let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
         let mut ready: Vec<Step> = number(ends, &lines);
+        ready.extend(again);
         if let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) {
             ready.extend(number(gains, &lines));
         }
@@ -64,7 +80,8 @@ impl Executor {
         for step in ready {
             tracing::info!(verb = %step.verb, binding = %step.binding, until = %step.until, cause = %step.cause, "step");
             self.pending.insert(step.binding.clone());
-            let flight = Flight { step: step.clone(), asked: now, request: None };
+            let again = repeated.contains(&step.intent);
+            let flight = Flight { step: step.clone(), asked: now, request: None, again };
             self.flights.insert(step.intent, flight);
             match self.writers.keys().copied().find(|surface| *surface == step.binding.surface()) {
                 Some(surface) => by_surface.entry(surface).or_default().push(step),
@@ -102,33 +119,67 @@ impl Executor {
     /// Records what writers told. Every step gets exactly one fate.
     pub fn absorb(&mut self, cycle: &mut Cycle, happenings: Vec<Happening>) {
         let now = cycle.now();
-        let mut records = Vec::new();
+        let (mut before, mut records) = (Vec::new(), Vec::new());
+        // Fates whose intent is written with them, by their places in both.
+        let mut opens = Vec::new();
+        let mut land = |landed: Landed, records: &mut Vec<Record>| {
+            opens.extend(landed.opens.map(|opens| (records.len(), before.len() + opens)));
+            before.extend(landed.before);
+            records.extend(landed.fate);
+        };
         for happening in happenings {
             match happening {
                 Happening::Told(Event::Sent { intent, request }) => {
                     if let Some(flight) = self.flights.get_mut(&intent) {
                         flight.request = Some(request.clone());
-                        let (binding, stamp) = (flight.step.binding.clone(), flight.step.stamp());
-                        let intent = cycle.book.number(intent);
-                        records.push(Record::Sent { intent, binding, request, stamp });
+                        if !flight.again {
+                            let (binding, stamp) = (flight.step.binding.clone(), flight.step.stamp());
+                            records.push(Record::Sent { intent, binding, request, stamp });
+                        }
                     }
                 }
-                Happening::Told(Event::Done { intent, fate }) => records.extend(self.land(cycle, intent, fate, now)),
+                Happening::Told(Event::Done { intent, fate }) => {
+                    self.land(cycle, intent, fate, now).into_iter().for_each(|landed| land(landed, &mut records));
+                }
                 Happening::Through(intents) => {
                     for intent in intents {
                         let trouble = Trouble::new(TroubleKind::Broken, "the adapter broke off without an answer");
-                        records.extend(self.land(cycle, intent, Fate::Unknown(trouble), now));
+                        let landed = self.land(cycle, intent, Fate::Unknown(trouble), now);
+                        landed.into_iter().for_each(|landed| land(landed, &mut records));
                     }
                 }
                 Happening::Fetched(_) | Happening::Taken(_) | Happening::Read(..) | Happening::Recalled(_) => {}
             }
         }
+        let lines = cycle.book.write_anyway(now, before);
+        for (fate, line) in opens {
+            if let (Some(Record::Fate { intent, .. }), Some(line)) = (records.get_mut(fate), lines.get(line)) {
+                *intent = line.seq;
+            }
+        }
         cycle.book.write_anyway(now, records);
     }
 
-    fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Record> {
-        let Flight { step, asked, request } = self.flights.remove(&intent)?;
+    fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Landed> {
+        let Flight { step, asked, request, again } = self.flights.remove(&intent)?;
+        self.pending.remove(&step.binding);
+        cycle.changed(&step.binding);
+        tell(cycle, &step, &fate);
         let stamp = step.stamp();
+        let mut before = Vec::new();
+        if again {
+            let recorded = cycle.book.ledger().owned.get(&step.binding).and_then(|owned| owned.hold.fails());
+            if let (Fate::Failed(trouble) | Fate::Unknown(trouble), Some(recorded)) = (&fate, recorded) {
+                match cycle.tries.failed(&step.binding, recorded, trouble, request.as_ref(), knew, &stamp) {
+                    Heard::Counted => return None,
+                    Heard::Sum(sum) => return Some(Landed { before: vec![*sum], opens: None, fate: None }),
+                    Heard::News => {}
+                }
+            }
+            before.extend(cycle.tries.sum(&step.binding, &stamp));
+            before.push(self::intent(&step));
+        }
+        let opens = before.len().checked_sub(1);
         let Step {
             verb,
             binding,
@@ -142,26 +193,30 @@ impl Executor {
             nonce: _,
             stated: _,
         } = step;
-        self.pending.remove(&binding);
-        cycle.changed(&binding);
-        match &fate {
-            Fate::Done | Fate::Gone | Fate::Standing | Fate::Absent => {
-                tracing::info!(%verb, %binding, fate = ?fate, "done")
-            }
-            Fate::Failed(trouble) | Fate::Unknown(trouble) => {
-                let ledger = cycle.ledger();
-                let owned = ledger.owned.get(&binding).and_then(|owned| owned.hold.retry());
-                let before = owned.or(ledger.refused.get(&binding).map(AsRef::as_ref));
-                // A debt is tried for ever, and fails each time in the same way.
-                if before.is_some_and(|attempt| attempt.trouble.kind == trouble.kind) {
-                    tracing::debug!(%verb, %binding, %trouble, "not done");
-                } else {
-                    tracing::warn!(%verb, %binding, %trouble, "not done");
-                }
+        let fate = Record::Fate { intent, verb, binding, cause, until, fate, request, asked, knew, stamp };
+        Some(Landed { before, opens, fate: Some(fate) })
+    }
+}
+
+/// For the log: what became of a call, once where it fails each time in the same way.
+fn tell(cycle: &Cycle, step: &Step, fate: &Fate) {
+    let Step { verb, binding, .. } = step;
+    match fate {
+        Fate::Done | Fate::Gone | Fate::Standing | Fate::Absent => {
+            tracing::info!(%verb, %binding, fate = ?fate, "done")
+        }
+        Fate::Failed(trouble) | Fate::Unknown(trouble) => {
+            let ledger = cycle.ledger();
+            let owned = ledger.owned.get(binding).and_then(|owned| owned.hold.retry());
+            let recorded = owned.or(ledger.refused.get(binding).map(AsRef::as_ref));
+            let before = cycle.tries.attempts().get(binding).or(recorded);
+            // A debt is tried for ever, and fails each time in the same way.
+            if before.is_some_and(|attempt| attempt.trouble.kind == trouble.kind) {
+                tracing::debug!(%verb, %binding, %trouble, "not done");
+            } else {
+                tracing::warn!(%verb, %binding, %trouble, "not done");
             }
         }
-        let intent = cycle.book.number(intent);
-        Some(Record::Fate { intent, verb, binding, cause, until, fate, request, asked, knew, stamp })
     }
 }
 

@@ -1,17 +1,23 @@
 //! The journal and its fold, kept in step; and what happens while the journal cannot be written: grants stop, revocations
 //! go on in memory and are recorded when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
 use crate::{
     decide::{fold, ledger},
-    model::{Journal, JournalError, Ledger, Line, Record, Span},
+    model::{Binding, Journal, JournalError, Ledger, Line, Record, Span},
 };
 
 /// How long to leave a journal that failed alone before it is opened again.
 const REST: Span = Span::seconds(10);
+/// How long to leave a checkpoint alone that could not be written: the segment before it goes on, and only grows.
+const SPARE: Span = Span::minutes(5);
+/// How many lines of what was done meanwhile are recorded at a time: one batch, so that the loop goes on in between.
+const PORTION: usize = 2_000;
+/// The pause between two portions: other things come first.
+const BETWEEN: jiff::SignedDuration = jiff::SignedDuration::from_millis(20);
 
 /// The writing side of the journal, and the ledger that it comes to.
 pub struct Book {
@@ -22,7 +28,9 @@ pub struct Book {
     starved: Option<Timestamp>,
     /// That the journal cannot be written is on the log.
     told: bool,
-    /// Numbers that intents had while the journal was away, and what they are now.
+    /// Since when a checkpoint is due and cannot be written, and when that was tried last.
+    unfit: Option<Timestamp>,
+    /// Numbers that intents had while the journal was away, and what they are now; until their fate is known.
     aliases: BTreeMap<u64, u64>,
     /// The next number for an intent that is not durable: far above all real ones.
     unreal: u64,
@@ -33,13 +41,53 @@ struct Fault {
     since: Timestamp,
     tried: Timestamp,
     /// What was done meanwhile, in order, with the number that it went by.
-    owed: Vec<Line>,
+    owed: VecDeque<Line>,
+    /// The latest of each binding, where that only sums up failures: what is owed is bounded by what it is about, and not by how
+    /// often it was tried.
+    sums: BTreeMap<Binding, Line>,
+    mending: Option<Mending>,
+}
+
+/// A journal that is open again, and not all of what was done meanwhile recorded.
+struct Mending {
+    /// What the journal holds by now.
+    ledger: Ledger,
+    aliases: BTreeMap<u64, u64>,
+    written: usize,
+}
+
+impl Fault {
+    fn owe(&mut self, mut line: Line) {
+        match &mut line.record {
+            Record::Retried { binding, first, .. } => {
+                let binding = binding.clone();
+                if let Some(Line { record: Record::Retried { first: since, .. }, .. }) = self.sums.get(&binding) {
+                    *first = (*since).min(*first);
+                }
+                self.sums.insert(binding, line);
+            }
+            Record::Intend { binding, .. } | Record::Fate { binding, .. } | Record::Forget { binding, .. } => {
+                self.owed.extend(self.sums.remove(binding));
+                self.owed.push_back(line);
+            }
+            _ => self.owed.push_back(line),
+        }
+    }
 }
 
 impl Book {
     /// `ledger`: what the journal's lines come to.
     pub fn new(journal: Box<dyn Journal>, ledger: Ledger) -> Self {
-        Self { journal, ledger, fault: None, starved: None, told: false, aliases: BTreeMap::new(), unreal: 1 << 62 }
+        Self {
+            journal,
+            ledger,
+            fault: None,
+            starved: None,
+            told: false,
+            unfit: None,
+            aliases: BTreeMap::new(),
+            unreal: 1 << 62,
+        }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -57,17 +105,17 @@ impl Book {
 
     /// Makes records durable and folds them in. `None` if that failed: then nothing may be done that depends on them.
     pub fn write(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
-        if self.starved.is_some() { None } else { self.append(now, now, records) }
+        if self.starved.is_some() { None } else { self.append(now, self.renumber(records)) }
     }
 
-    fn append(&mut self, at: Timestamp, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
+    fn append(&mut self, now: Timestamp, records: Vec<Record>) -> Option<Vec<Line>> {
         if self.fault.is_some() {
             return None;
         }
         if records.is_empty() {
             return Some(Vec::new());
         }
-        match self.journal.append(at, records) {
+        match self.journal.append(now, records) {
             Ok(lines) => {
                 lines.iter().for_each(|line| fold(&mut self.ledger, line));
                 self.checkpoint(now);
@@ -86,102 +134,128 @@ impl Book {
         if records.is_empty() {
             return Vec::new();
         }
+        let records = self.renumber(records);
         let kept = records.clone();
-        if let Some(lines) = self.append(now, now, records) {
-            return lines;
-        }
-        let lines: Vec<Line> = kept
-            .into_iter()
-            .map(|record| {
-                self.unreal += 1;
-                Line { seq: self.unreal, at: now, record }
-            })
-            .collect();
-        lines.iter().for_each(|line| fold(&mut self.ledger, line));
-        if let Some(fault) = &mut self.fault {
-            fault.owed.extend(lines.iter().cloned());
+        let lines = self.append(now, records).unwrap_or_else(|| {
+            let lines: Vec<Line> =
+                kept.into_iter().map(|record| Line { seq: self.unreal(), at: now, record }).collect();
+            lines.iter().for_each(|line| fold(&mut self.ledger, line));
+            if let Some(fault) = &mut self.fault {
+                lines.iter().cloned().for_each(|line| fault.owe(line));
+            }
+            lines
+        });
+        for line in &lines {
+            if let Record::Fate { intent, .. } = &line.record {
+                self.aliases.retain(|_, real| real != intent);
+            }
         }
         lines
     }
 
-    /// The number by which the journal knows an intent.
-    pub fn number(&self, intent: u64) -> u64 {
-        self.aliases.get(&intent).copied().unwrap_or(intent)
+    /// A number for an intent that is not on record: no line has it.
+    pub fn unreal(&mut self) -> u64 {
+        self.unreal += 1;
+        self.unreal
+    }
+
+    /// With the numbers by which the ledger knows the intents.
+    fn renumber(&self, mut records: Vec<Record>) -> Vec<Record> {
+        if !self.aliases.is_empty() {
+            records.iter_mut().for_each(|record| renumber(record, &self.aliases));
+        }
+        records
     }
 
     /// When to try a failed journal again.
     pub fn retry(&self) -> Option<Timestamp> {
-        self.fault.as_ref().map(|fault| fault.tried).or(self.starved).map(|tried| REST.after(tried))
+        let Some(fault) = &self.fault else { return self.starved.map(|tried| REST.after(tried)) };
+        let soon = fault.tried.checked_add(BETWEEN).unwrap_or(fault.tried);
+        Some(if fault.mending.is_some() { soon } else { REST.after(fault.tried) })
     }
 
-    /// Opens a failed journal again, if it rested long enough, and records what was done meanwhile.
+    /// Opens a failed journal again, if it rested long enough, and records what was done meanwhile, a portion at a time.
     pub fn mend(&mut self, now: Timestamp) {
         // Time may have been put right: nobody rests until a moment that was wrong.
         self.starved = self.starved.map(|tried| tried.min(now));
-        if let Some(fault) = &mut self.fault {
-            fault.tried = fault.tried.min(now);
-        }
+        self.unfit = self.unfit.map(|tried| tried.min(now));
         if let (None, Some(tried)) = (&self.fault, self.starved)
             && now >= REST.after(tried)
         {
             self.starved = if self.journal.reserve(true) { None } else { Some(now) };
         }
-        let Some(fault) = &mut self.fault else { return };
-        if now < REST.after(fault.tried) {
-            return;
-        }
-        fault.tried = now;
-        let lines = match self.journal.reopen() {
-            Ok(lines) => lines,
+        let Some(mut fault) = self.fault.take() else { return };
+        fault.tried = fault.tried.min(now);
+        let rested = fault.mending.is_some() || now >= REST.after(fault.tried);
+        match if rested { self.portion(now, &mut fault) } else { Ok(()) } {
+            Ok(()) => {}
             Err(error) => {
+                fault.mending = None;
                 fault.why = error.to_string();
-                return;
-            }
-        };
-        let Some(fault) = self.fault.take() else { return };
-        // What the disk holds is the truth; what was done since is put on top of it.
-        let memory = std::mem::take(&mut self.ledger);
-        self.ledger = ledger(lines);
-        let mut owed = fault.owed.iter();
-        let mut written = 0;
-        for line in owed.by_ref() {
-            let record = self.renumber(line.record.clone());
-            match self.append(line.at, now, vec![record]) {
-                Some(lines) => {
-                    written += 1;
-                    if let Some(real) = lines.first() {
-                        self.aliases.insert(line.seq, real.seq);
-                    }
+                if !self.journal.reserve(false) {
+                    self.starved = Some(now);
                 }
-                None => break,
             }
         }
-        match &mut self.fault {
-            Some(again) => {
-                again.since = fault.since;
-                again.owed = fault.owed.into_iter().skip(written).collect();
-                self.ledger = memory;
-            }
-            None => {
+        let all = fault.owed.is_empty() && fault.sums.is_empty();
+        match fault.mending.take_if(|_| all) {
+            Some(Mending { ledger, aliases, written }) => {
+                self.ledger = ledger;
+                self.aliases.extend(aliases);
                 self.told = false;
                 tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded");
+                self.checkpoint(now);
             }
+            None => self.fault = Some(fault),
         }
     }
 
-    fn renumber(&self, mut record: Record) -> Record {
-        if let Record::Fate { intent, .. } | Record::Sent { intent, .. } | Record::Dispute { intent, .. } = &mut record
-        {
-            *intent = self.number(*intent);
+    /// What the disk holds is the truth; what was done since is put on top of it. Until all of it is, what was done meanwhile
+    /// counts as it did.
+    fn portion(&mut self, now: Timestamp, fault: &mut Fault) -> Result<(), JournalError> {
+        fault.tried = now;
+        let mut mending = match fault.mending.take() {
+            Some(mending) => mending,
+            None => Mending { ledger: ledger(self.journal.reopen()?), aliases: BTreeMap::new(), written: 0 },
+        };
+        if fault.owed.is_empty() {
+            fault.owed.extend(std::mem::take(&mut fault.sums).into_values());
         }
-        record
+        let mut records = Vec::new();
+        let mut aliases = BTreeMap::new();
+        for (line, real) in fault.owed.iter().take(PORTION).zip(self.journal.next()..) {
+            let mut record = line.record.clone();
+            renumber(&mut record, &mending.aliases);
+            renumber(&mut record, &aliases);
+            aliases.insert(line.seq, real);
+            records.push((line.at, record));
+        }
+        let lines = self.journal.write(records)?;
+        lines.iter().for_each(|line| fold(&mut mending.ledger, line));
+        fault.owed.drain(..lines.len().min(fault.owed.len()));
+        mending.written += lines.len();
+        mending.aliases.extend(aliases);
+        fault.mending = Some(mending);
+        Ok(())
     }
 
     fn checkpoint(&mut self, now: Timestamp) {
-        if self.journal.full()
-            && let Err(error) = self.journal.checkpoint(now, &self.ledger)
-        {
-            self.fail(now, &error);
+        if !self.journal.full() || self.unfit.is_some_and(|tried| now < SPARE.after(tried)) {
+            return;
+        }
+        match self.journal.checkpoint(now, &self.ledger) {
+            Ok(()) => {
+                if self.unfit.take().is_some() {
+                    tracing::info!("the journal's checkpoint is written");
+                }
+            }
+            // Lines still go behind the last one.
+            Err(JournalError::Io(why)) => {
+                if self.unfit.replace(now).is_none() {
+                    tracing::warn!(error = why, "the journal's checkpoint cannot be written, and is tried again");
+                }
+            }
+            Err(error) => self.fail(now, &error),
         }
     }
 
@@ -194,11 +268,22 @@ impl Book {
             why: error.to_string(),
             since: now,
             tried: if self.starved.is_some() { now } else { again },
-            owed: Vec::new(),
+            owed: VecDeque::new(),
+            sums: BTreeMap::new(),
+            mending: None,
         });
         // Room for what must be recorded, if it is room that lacks; tried at once.
         if !self.journal.reserve(false) {
             self.starved = Some(now);
         }
+    }
+}
+
+/// The intent that a record speaks of, by another number.
+fn renumber(record: &mut Record, aliases: &BTreeMap<u64, u64>) {
+    if let Record::Fate { intent, .. } | Record::Sent { intent, .. } | Record::Dispute { intent, .. } = record
+        && let Some(real) = aliases.get(intent)
+    {
+        *intent = *real;
     }
 }

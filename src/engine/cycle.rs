@@ -20,6 +20,7 @@ use super::{
     intake::Librarian,
     parts::{Happening, Outlook, Parts, sources},
     spawn,
+    tries::Tries,
     troubles::Troubles,
 };
 
@@ -52,6 +53,7 @@ pub struct Cycle {
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
     pub(super) tasks: usize,
+    pub(super) tries: Tries,
     age: Age,
 }
 
@@ -78,6 +80,7 @@ impl Cycle {
             happenings,
             sender,
             tasks: 0,
+            tries: Tries::default(),
         }
     }
 
@@ -134,6 +137,7 @@ impl Cycle {
         self.since = self.since.min(now);
         self.answered = self.answered.map(|at| at.min(now));
         self.troubles.clamp(now);
+        self.tries.clamp(now);
         if let Some(intake) = &mut self.intake {
             intake.at = intake.at.min(now);
         }
@@ -284,6 +288,7 @@ impl Cycle {
         let why = distrust.or_else(fault).or_else(|| gate::frozen(self.book.ledger())).or(silent).or(unread);
         outlook.standstill = why.or(outlook.standstill).or(gate::unjudged(self.intake.is_some(), &policy));
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
+        self.tries.keep(self.book.ledger());
         let ground = Ground {
             ledger: self.book.ledger(),
             survey: &self.survey,
@@ -291,6 +296,7 @@ impl Cycle {
             policy: &policy,
             pending,
             fresh: &self.fresh,
+            tries: self.tries.attempts(),
             standstill: outlook.standstill.as_deref(),
             now,
         };

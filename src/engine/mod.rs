@@ -14,6 +14,7 @@ mod looks;
 mod parts;
 mod revisions;
 mod spawn;
+mod tries;
 mod troubles;
 
 pub use age::Distrust;

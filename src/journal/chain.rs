@@ -30,11 +30,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub fn new(before: &Head, at: Timestamp, records: Vec<Record>) -> Result<Self, JournalError> {
+    pub fn new(before: &Head, records: Vec<(Timestamp, Record)>) -> Result<Self, JournalError> {
         let mut bytes = Vec::new();
         let mut head = before.clone();
         let mut lines = Vec::with_capacity(records.len());
-        for record in records {
+        for (at, record) in records {
             let line = line::record(&head, at, &record)
                 .map_err(|error| JournalError::Io(format!("a record cannot be written as JSON: {error}")))?;
             head = head.next(&line);

@@ -16,11 +16,15 @@ impl Draft {
 }
 
 impl Journal for Draft {
-    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError> {
-        let lines =
-            records.into_iter().zip(self.next..).map(|(record, seq)| Line { seq, at, record }).collect::<Vec<_>>();
+    fn write(&mut self, records: Vec<(Timestamp, Record)>) -> Result<Vec<Line>, JournalError> {
+        let line = |((at, record), seq)| Line { seq, at, record };
+        let lines = records.into_iter().zip(self.next..).map(line).collect::<Vec<_>>();
         self.next += lines.len() as u64;
         Ok(lines)
+    }
+
+    fn next(&self) -> u64 {
+        self.next
     }
 
     fn full(&self) -> bool {

@@ -56,7 +56,10 @@ impl FileJournal {
         disk::reserve(state)?;
         let folder = read::folder(state);
         disk::make_folder(&folder)?;
-        disk::place(&read::segment(state, 1), &Batch::new(&Head::origin(), at, records)?.bytes)?;
+        disk::place(
+            &read::segment(state, 1),
+            &Batch::new(&Head::origin(), records.into_iter().map(|record| (at, record)).collect())?.bytes,
+        )?;
         disk::sync_folder(&folder)?;
         disk::sync_folder(state)?;
         let mut lines = Vec::new();
@@ -230,15 +233,13 @@ impl FileJournal {
 }
 
 impl Journal for FileJournal {
-    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError> {
+    fn write(&mut self, records: Vec<(Timestamp, Record)>) -> Result<Vec<Line>, JournalError> {
         self.usable()?;
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.at = at;
+        let Some((at, _)) = records.last() else { return Ok(Vec::new()) };
+        self.at = *at;
         let unmoved = self.unmoved();
         self.spoil(false, unmoved)?;
-        let Batch { bytes, lines, head } = Batch::new(&self.segment.head, at, records)?;
+        let Batch { bytes, lines, head } = Batch::new(&self.segment.head, records)?;
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         self.spoil(true, written.map_err(failed("write", &self.path)))?;
         self.segment.head = head;
@@ -246,6 +247,10 @@ impl Journal for FileJournal {
         self.segment.batches += 1;
         self.segment.length += bytes.len() as u64;
         Ok(lines)
+    }
+
+    fn next(&self) -> u64 {
+        self.segment.head.seq + 1
     }
 
     fn reserve(&mut self, keep: bool) -> bool {
@@ -267,7 +272,7 @@ impl Journal for FileJournal {
         self.spoil(false, unmoved)?;
         let before = &self.segment.head;
         let path = read::segment(&self.state, before.seq + 1);
-        let batch = Batch::new(before, at, vec![Record::Checkpoint { ledger: Box::new(ledger.clone()) }])?;
+        let batch = Batch::new(before, vec![(at, Record::Checkpoint { ledger: Box::new(ledger.clone()) })])?;
         // Until it has its name the new segment is nothing to anybody: on a failure the old one simply goes on.
         disk::place(&path, &batch.bytes)?;
         let placed = disk::sync_folder(&read::folder(&self.state)).and_then(|()| attach(&path));

@@ -14,14 +14,25 @@ pub struct Line {
 
 /// The append-only, hash-chained record of everything done. One writer at a time.
 pub trait Journal: Send {
-    /// Appends a batch and makes it durable, all of it or none, on the head that this writer saw last. Answers the lines
-    /// as written. After an error nothing may be appended before [`Journal::reopen`].
-    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError>;
+    /// Appends a batch, each record with its time, and makes it durable, all of it or none, on the head that this writer saw
+    /// last. Answers the lines as written. After an error nothing may be appended before [`Journal::reopen`].
+    fn write(&mut self, records: Vec<(Timestamp, Record)>) -> Result<Vec<Line>, JournalError>;
+
+    /// The same, for what happens at one time.
+    ///
+    /// # Errors
+    /// As [`Journal::write`].
+    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError> {
+        self.write(records.into_iter().map(|record| (at, record)).collect())
+    }
+
+    /// The number that the next line will have.
+    fn next(&self) -> u64;
 
     /// Whether the next checkpoint is due, so that a start stays fast.
     fn full(&self) -> bool;
 
-    /// Begins a segment with the whole ledger.
+    /// Begins a segment with the whole ledger. After [`JournalError::Io`] the one before goes on, if it still can be written.
     fn checkpoint(&mut self, at: Timestamp, ledger: &Ledger) -> Result<(), JournalError>;
 
     /// Gives up (`false`) or takes again (`true`) the space that is kept so that revocations can be recorded on a full disk.

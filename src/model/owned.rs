@@ -134,6 +134,14 @@ impl Hold {
         }
     }
 
+    /// How it failed, if it is to be revoked and the last attempt failed.
+    pub fn fails(&self) -> Option<&Attempt> {
+        match self {
+            Self::Revoking { call: None, retry, .. } => retry.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The call whose fate is not known.
     pub fn call(&self) -> Option<&Call> {
         match self {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Ask, AskId, Binding, Cause, Commit, Fate, GrantId, Holders, Ledger, Link, Oid, Origin, Proof, Seen, Span, Text,
-    Verb, Vouched, Withheld,
+    Trouble, Verb, Vouched, Withheld,
 };
 
 /// What every line about a binding repeats, so that each can be read alone.
@@ -198,6 +198,18 @@ pub enum Record {
         #[serde(flatten)]
         stamp: Stamp,
     },
+    /// A revocation failed again as it had failed before: `count` times in a row by now. Those from `first` to `last` have no
+    /// lines of their own; `request` is the last one's.
+    Retried {
+        binding: Binding,
+        count: u32,
+        first: Timestamp,
+        last: Timestamp,
+        trouble: Trouble,
+        request: Option<Text>,
+        #[serde(flatten)]
+        stamp: Stamp,
+    },
     /// What may be ours is there, and no answer ever said whose it is: it is owed, and told.
     Dispute {
         intent: u64,
@@ -258,6 +270,7 @@ impl Record {
             | Self::Intend { stamp, .. }
             | Self::Sent { stamp, .. }
             | Self::Fate { stamp, .. }
+            | Self::Retried { stamp, .. }
             | Self::Dispute { stamp, .. }
             | Self::Drift { stamp, .. }
             | Self::Gone { stamp, .. }

@@ -58,17 +58,20 @@ struct Mortal {
 }
 
 impl Journal for Mortal {
-    fn append(&mut self, at: Timestamp, records: Vec<Record>) -> Result<Vec<Line>, JournalError> {
+    fn write(&mut self, records: Vec<(Timestamp, Record)>) -> Result<Vec<Line>, JournalError> {
         let count = self.appends.fetch_add(1, Ordering::SeqCst) + 1;
         match self.when {
             Some(When { append, after }) if append == count => {
                 if after {
-                    self.inner.append(at, records)?;
+                    self.inner.write(records)?;
                 }
                 std::panic::panic_any(Death)
             }
-            _ => self.inner.append(at, records),
+            _ => self.inner.write(records),
         }
+    }
+    fn next(&self) -> u64 {
+        self.inner.next()
     }
     fn full(&self) -> bool {
         self.inner.full()

@@ -16,6 +16,7 @@ mod faults;
 mod house;
 #[cfg(feature = "aws")]
 mod kit;
+mod long;
 mod plan;
 mod property;
 mod scenarios;

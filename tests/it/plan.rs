@@ -1,6 +1,6 @@
 //! The plan, alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grantd::{
     command::setup,
@@ -39,10 +39,20 @@ fn a_look_that_took_long_is_good_for_one_decision() {
     fold(&mut ledger, &Line { seq: 1, at: start, record: accept });
     let decide = |survey: &Survey, now| {
         let wanted = desire(&ledger, survey, &targets, &policy, now);
-        let (pending, fresh) = (BTreeSet::new(), BTreeSet::new());
+        let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let (ledger, targets, policy) = (&ledger, &targets, &policy);
         plan(
-            &Ground { ledger, survey, targets, policy, pending: &pending, fresh: &fresh, standstill: None, now },
+            &Ground {
+                ledger,
+                survey,
+                targets,
+                policy,
+                pending: &pending,
+                fresh: &fresh,
+                tries: &tries,
+                standstill: None,
+                now,
+            },
             &wanted,
         )
     };

@@ -208,7 +208,7 @@ impl House {
 
     fn plan(&self) -> Plan {
         let wanted = desire(&self.ledger, &self.survey, &self.targets, &self.policy, self.now);
-        let (pending, fresh) = (BTreeSet::new(), BTreeSet::new());
+        let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let ground = Ground {
             ledger: &self.ledger,
             survey: &self.survey,
@@ -216,6 +216,7 @@ impl House {
             policy: &self.policy,
             pending: &pending,
             fresh: &fresh,
+            tries: &tries,
             standstill: None,
             now: self.now,
         };

@@ -26,6 +26,7 @@ fn stamp(record: &Record) -> Option<String> {
     | Record::Join { stamp, .. }
     | Record::Sent { stamp, .. }
     | Record::Dispute { stamp, .. }
+    | Record::Retried { stamp, .. }
     | Record::Drift { stamp, .. }
     | Record::Standing { stamp, .. }
     | Record::Gone { stamp, .. }
@@ -115,6 +116,10 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
             Fate::Failed(trouble) => (format!("{verb} failed {binding}: {trouble}"), BAD),
             Fate::Unknown(trouble) => (format!("{verb} unknown {binding}: {trouble}"), BAD),
         },
+        Record::Retried { binding, count, first, trouble, .. } => {
+            let first = moment(*first);
+            (format!("revoke failed {binding}: {trouble} (failure {count} in a row, alike since {first})"), BAD)
+        }
         Record::Dispute { binding, .. } => (format!("dispute {binding}: there, and taken for ours"), WARNING),
         Record::Drift { binding, .. } => (format!("drift {binding}: removed by somebody else"), WARNING),
         Record::Standing { binding, .. } => (format!("standing {binding}: not ours"), WARNING),

@@ -244,16 +244,16 @@ fn a_segment_that_follows_no_commit_line_is_corruption() {
     let path = &segments(&state)[0];
     let whole = fs::read(path).unwrap();
     let head = verify(&state, None).unwrap().head;
-    let checkpoint = || vec![Record::Checkpoint { ledger: Box::default() }];
+    let checkpoint = || vec![(at(4), Record::Checkpoint { ledger: Box::default() })];
     // Right by its number and its hash, but nothing commits the line before it.
     let line = line::record(&head, at(3), &start(3)).unwrap();
-    let next = chain::Batch::new(&head.next(&line), at(4), checkpoint()).unwrap();
+    let next = chain::Batch::new(&head.next(&line), checkpoint()).unwrap();
     fs::write(path, [&whole[..], &line].concat()).unwrap();
     fs::write(reader::segment(state.path(), 11), next.bytes).unwrap();
     assert_corrupt(&state, "after a line without its commit line");
     fs::remove_file(reader::segment(state.path(), 11)).unwrap();
     // The same with the fragment of a line.
-    let next = chain::Batch::new(&head, at(4), checkpoint()).unwrap();
+    let next = chain::Batch::new(&head, checkpoint()).unwrap();
     fs::write(path, [&whole[..], b"{\"seq\":10"].concat()).unwrap();
     fs::write(reader::segment(state.path(), 10), next.bytes).unwrap();
     assert_corrupt(&state, "after a fragment");
@@ -271,13 +271,14 @@ fn a_segment_that_follows_no_commit_line_is_corruption() {
 fn a_later_segment_that_does_not_begin_with_a_checkpoint_alone_is_corruption() {
     let (state, _) = three();
     let head = verify(&state, None).unwrap().head;
-    let checkpoint = || Record::Checkpoint { ledger: Box::default() };
-    for records in [vec![start(3)], vec![checkpoint(), start(3)], vec![checkpoint(), checkpoint()]] {
-        let batch = chain::Batch::new(&head, at(4), records).unwrap();
+    let checkpoint = || (at(4), Record::Checkpoint { ledger: Box::default() });
+    let line = || (at(4), start(3));
+    for records in [vec![line()], vec![checkpoint(), line()], vec![checkpoint(), checkpoint()]] {
+        let batch = chain::Batch::new(&head, records).unwrap();
         fs::write(reader::segment(state.path(), 10), batch.bytes).unwrap();
         assert_corrupt(&state, &format!("{:?}", batch.lines));
     }
-    let batch = chain::Batch::new(&head, at(4), vec![checkpoint()]).unwrap();
+    let batch = chain::Batch::new(&head, vec![checkpoint()]).unwrap();
     fs::write(reader::segment(state.path(), 10), batch.bytes).unwrap();
     verify(&state, None).unwrap();
 }

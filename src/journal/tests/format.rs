@@ -72,6 +72,12 @@ fn samples() -> Vec<Record> {
         stamped("sent", r#","intent":18446744073709551615,"request":"r-1""#),
         stamped("fate", &format!(r#"{fate}{{"is":"done"}}"#)),
         stamped("fate", &format!(r#"{fate}{{"is":"unknown","because":{trouble}}}"#)),
+        stamped(
+            "retried",
+            &format!(
+                r#","count":9,"first":"2026-11-20T17:12:31Z","last":"2026-11-20T18:12:31Z","trouble":{trouble},"request":null"#
+            ),
+        ),
         stamped("dispute", r#","intent":7"#),
         stamped("fate", &format!(r#"{fate}{{"is":"absent"}}"#)),
         stamped("gone", ""),
