@@ -33,7 +33,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 
 pub use admit::{Admission, admit, close, waits};
-pub use chain::{Past, chains};
+pub use chain::{Past, chains, join};
 pub use demand::longest;
 pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     decide::{
-        Bearing, Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, present, stem, waits,
+        Bearing, Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, join, parse, present, stem, waits,
     },
     model::{
         Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Log, Oid, Policy, Proof, Proved, Said, Source,
@@ -217,8 +217,8 @@ impl Librarian {
                 match known.past.withheld.get(&id) {
                     // Another history frees nothing: what was withheld before must pass as well.
                     Some(before) if known.adopted => {
-                        let news = chain.links.into_iter().filter(|link| !before.links.contains(link));
-                        chain.links = before.links.iter().cloned().chain(news).collect();
+                        let news = std::mem::replace(&mut chain.links, before.links.clone());
+                        join(&mut chain.links, &news);
                     }
                     Some(_) => continue,
                     None => {}
