@@ -217,7 +217,8 @@ mod tests {
         // A hundred that go, and ten thousand that come: no more in all than so many for each.
         let came = (0..10_000).map(|file| (format!("new-{file:05}"), Some(format!("n{file}"))));
         let gone = (0..99).map(|file| (format!("r0-{file:05}"), None));
-        let all = chains(&Past::default(), &[renames(99, 0, true), vec![change(1, 1, came.chain(gone).collect())]].concat());
+        let all =
+            chains(&Past::default(), &[renames(99, 0, true), vec![change(1, 1, came.chain(gone).collect())]].concat());
         assert!(count(&all) < 70_000, "{}", count(&all));
     }
 
