@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 
 use crate::model::{
-    Answer, Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Record, Selector, State, Survey, Target, Terms,
+    Answer, Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Record, Selector, State, Survey, Target, Terms, Text,
 };
 
 use super::{Allows, Targets, protects};
@@ -33,7 +33,7 @@ pub struct Want {
     pub last: GrantId,
     pub holders: Holders,
     /// A holder whose entry the operator protects by now: what is owned stays to its end, nothing new is granted.
-    pub barred: Option<String>,
+    pub barred: Option<Text>,
 }
 
 /// Until when a grant is wanted: what was journaled, shortened by what the configuration says today, by a withdrawal and by
@@ -83,7 +83,7 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
         wanted.edge = earliest(wanted.edge, end);
         let asks = terms.asks.iter().filter_map(|(ask, content)| {
             let target = targets.get(&*content.surface)?.as_ref();
-            let barred = protects(&policy.policy().limits.protected, content).map(|(_, why)| why);
+            let barred = protects(&policy.policy().limits.protected, content).map(|(_, why)| why.into());
             let alone = Holders::from_iter([(id.clone(), *ask)]);
             Some(Live { grant: id, ask, content, target, end, barred, alone })
         });
@@ -144,7 +144,7 @@ struct Live<'a> {
     target: &'a dyn Target,
     end: Timestamp,
     /// Why an operator does not let it grant any more.
-    barred: Option<String>,
+    barred: Option<Text>,
     /// Itself as the only holder, for all of its bindings.
     alone: Holders,
 }

@@ -106,3 +106,89 @@ impl Deref for Reach {
         &self.policy
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decide::fold,
+        model::{Ask, Commit, Given, Line, Oid, Record, Rule, When},
+    };
+    use jiff::Timestamp;
+
+    fn ask(group: &str) -> Arc<Ask> {
+        let fields = [("account", "123456789012"), ("user", "jdoe"), ("group", group)];
+        let fields = fields.map(|(name, word)| (name.into(), Given::One(word.into()))).into_iter().collect();
+        Arc::new(Ask { surface: "iam-group".into(), fields })
+    }
+
+    fn take(ledger: &mut Ledger, record: Record) {
+        fold(ledger, &Line { seq: 1, at: Timestamp::UNIX_EPOCH, record });
+    }
+
+    fn accept(grant: &str, path: &str, asks: Vec<Arc<Ask>>) -> Record {
+        let (at, commit) = (Timestamp::UNIX_EPOCH, Commit("c".into()));
+        Record::Accept {
+            grant: grant.parse().unwrap(),
+            path: path.into(),
+            blob: Oid("b".into()),
+            commit,
+            author: "Ann".into(),
+            committed: at,
+            requester: "jdoe".into(),
+            purpose: "x".into(),
+            asks,
+            from: None,
+            ttl: None,
+            stated: None,
+            start: at,
+            until: Span::hours(24).after(at),
+            ceiling: Span::hours(24).after(at),
+            vouched: Default::default(),
+            links: Vec::new(),
+        }
+    }
+
+    fn policy(hours: i64) -> Arc<Policy> {
+        let rule = |group: Option<&str>, path: Option<&str>, hours| Rule {
+            when: When { group: group.map(Into::into), path: path.map(Into::into), ..When::default() },
+            max_duration: Some(Span::hours(hours)),
+            ..Rule::default()
+        };
+        let mut policy = Policy::default();
+        policy.trust.rules = vec![rule(Some("Admins"), None, hours), rule(None, Some("grants/prod/*"), hours + 1)];
+        Arc::new(policy)
+    }
+
+    #[test]
+    fn the_table_says_what_the_rules_say_whatever_changed_since() {
+        let (mut ledger, mut reach) = (Ledger::default(), Arc::new(Reach::default()));
+        let check = |reach: &mut Arc<Reach>, policy: &Arc<Policy>, ledger: &Ledger, hours: [i64; 3]| {
+            // Before and after it is made anew.
+            for now in [reach.clone(), Reach::renew(reach, policy, ledger), Reach::renew(reach, policy, ledger)] {
+                for ((id, terms), hours) in ledger.grants.iter().zip(hours) {
+                    if Arc::ptr_eq(&now.policy, policy) {
+                        assert_eq!(now.longest(id, terms), Span::hours(hours), "{id}");
+                    }
+                    assert_eq!(policy.longest(id, terms), Span::hours(hours), "{id}");
+                }
+            }
+        };
+        let three = policy(3);
+        Reach::renew(&mut reach, &three, &ledger);
+        take(&mut ledger, accept("one", "grants/one.yaml", vec![ask("Admins"), ask("Readers")]));
+        take(&mut ledger, accept("two", "grants/prod/two.yaml", vec![ask("Readers")]));
+        take(&mut ledger, accept("three", "grants/three.yaml", vec![ask("Readers")]));
+        // By name: one, three, two.
+        check(&mut reach, &three, &ledger, [3, 24, 4]);
+        // An entry is taken out, and a file moves.
+        ledger.grants.get_mut(&"one".parse().unwrap()).unwrap().asks =
+            [(ask("Readers").id(), ask("Readers"))].into_iter().collect();
+        ledger.grants.get_mut(&"two".parse().unwrap()).unwrap().path = "grants/two.yaml".into();
+        check(&mut reach, &three, &ledger, [24, 24, 24]);
+        ledger.grants.get_mut(&"three".parse().unwrap()).unwrap().path = "grants/prod/three.yaml".into();
+        check(&mut reach, &three, &ledger, [24, 4, 24]);
+        check(&mut reach, &policy(1), &ledger, [24, 2, 24]);
+        check(&mut reach, &Arc::new(Policy::default()), &ledger, [24, 24, 24]);
+    }
+}

@@ -14,6 +14,9 @@ use super::{
     spawn::{begin, spawn},
 };
 
+/// How many intents are written with one sync.
+const BATCH: usize = 10_000;
+
 pub struct Executor {
     writers: BTreeMap<&'static str, Arc<dyn Write>>,
     /// Calls under way, by their intent.
@@ -55,9 +58,13 @@ impl Executor {
             step.nonce = nonce.clone().filter(|_| target.is_some_and(|target| target.recalls()));
         }
         let (ends, gains): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.verb == Verb::Revoke);
-        let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
-        let mut ready: Vec<Step> = number(ends, &lines);
-        if let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) {
+        let mut ready: Vec<Step> = Vec::with_capacity(ends.len() + gains.len());
+        for ends in batches(ends) {
+            let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
+            ready.extend(number(ends, &lines));
+        }
+        for gains in batches(gains) {
+            let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) else { break };
             ready.extend(number(gains, &lines));
         }
         let mut by_surface: BTreeMap<&'static str, Vec<Step>> = BTreeMap::new();
@@ -178,6 +185,15 @@ fn intent(step: &Step) -> Record {
         holders: holders.clone(),
         stamp: step.stamp(),
     }
+}
+
+/// So many at a time: a line is some times as large as its step, and there may be half a million.
+fn batches(steps: Vec<Step>) -> impl Iterator<Item = Vec<Step>> {
+    let mut steps = steps.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Vec<Step> = steps.by_ref().take(BATCH).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 fn number(steps: Vec<Step>, lines: &[crate::model::Line]) -> Vec<Step> {
