@@ -55,7 +55,7 @@ fn measure(grants: usize, count: usize) -> Times {
     let (targets, policy) = (setup::targets(), town::policy());
     let mut ledger = Ledger::default();
     let mut survey = Survey::default();
-    fill(&mut ledger, &mut survey, grants, &targets, &policy);
+    fill(&mut ledger, &mut survey, (grants, HOSTS), &targets, &policy);
     let now = town::nine();
     let runs = |ledger: &Ledger, now: Timestamp, steps: usize| {
         Runs::of(count, || {
@@ -67,17 +67,25 @@ fn measure(grants: usize, count: usize) -> Times {
     let settled = runs(&ledger, now, 0);
     let idle = resident("self", "VmHWM");
     let after: Timestamp = "2026-11-20T14:00:00Z".parse().unwrap();
-    let owned = std::mem::take(&mut ledger.owned);
-    let new = runs(&ledger, now, grants * HOSTS);
-    ledger.owned = owned;
     for (seq, record) in close(&ledger, &policy, after).into_iter().enumerate() {
         fold(&mut ledger, &Line { seq: seq as u64, at: after, record });
     }
     let over = runs(&ledger, after, grants * HOSTS);
+    // The same grants before anything is owned: nothing of what was is left in memory.
+    ledger = Ledger::default();
+    fill(&mut ledger, &mut Survey::default(), (grants, HOSTS), &targets, &policy);
+    ledger.owned.clear();
+    let new = runs(&ledger, now, grants * HOSTS);
     Times { settled, idle, new, over }
 }
 
-fn decide(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, now: Timestamp) -> grantd::model::Plan {
+pub fn decide(
+    ledger: &Ledger,
+    survey: &Survey,
+    targets: &Targets,
+    policy: &Policy,
+    now: Timestamp,
+) -> grantd::model::Plan {
     let wanted = desire(ledger, survey, targets, policy, now);
     let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     let ground = Ground {
@@ -95,7 +103,13 @@ fn decide(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, 
 }
 
 /// Accepts the grants and gives them their bindings, line by line, as the journal would.
-fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targets, policy: &Policy) {
+pub fn fill(
+    ledger: &mut Ledger,
+    survey: &mut Survey,
+    (grants, hosts): (usize, usize),
+    targets: &Targets,
+    policy: &Policy,
+) {
     let now = town::nine();
     let mut seq = 0;
     let mut take = |ledger: &mut Ledger, record| {
@@ -110,34 +124,26 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
         let digits = format!("{number:040x}");
         let commit = Commit(digits.as_str().into());
         let until = parsed.ttl.unwrap().after(now);
+        let stamp = Stamp {
+            grants: vec![id.clone()],
+            commit: Some(commit.clone()),
+            author: Some("Ann <ann@corp.example>".into()),
+        };
+        let mut bindings = Vec::new();
+        let mut resolves = Vec::new();
         for ask in &parsed.access {
             let target = targets.get(&*ask.surface).unwrap();
             let selector: Selector = target.selector(ask).unwrap();
             let team = number / 10;
             let places =
-                (0..HOSTS).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * HOSTS + host).into());
+                (0..hosts).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * hosts + host).into());
             let answer =
                 survey.answers.entry(selector).or_insert_with(|| Answer { asked: now, places: Ok(places.collect()) });
             let places = answer.places.clone().unwrap();
             let holders = Holders::from_iter([(id.clone(), ask.id())]);
-            let stamp = Stamp {
-                grants: vec![id.clone()],
-                commit: Some(commit.clone()),
-                author: Some("Ann <ann@corp.example>".into()),
-            };
-            for binding in target.wanted(ask, &places) {
-                own(ledger, &mut take, binding, until, &holders, &stamp);
-            }
+            bindings.extend(target.wanted(ask, &places).into_iter().map(|binding| (binding, holders.clone())));
+            resolves.push(Record::Resolve { grant: id.clone(), ask: ask.id(), asked: now, places });
         }
-        let resolves: Vec<Record> = parsed
-            .access
-            .iter()
-            .filter_map(|ask| {
-                let selector = targets.get(&*ask.surface)?.selector(ask)?;
-                let places = survey.answers.get(&selector)?.places.clone().ok()?;
-                Some(Record::Resolve { grant: id.clone(), ask: ask.id(), asked: now, places })
-            })
-            .collect();
         let accept = Record::Accept {
             grant: id,
             path: path.into(),
@@ -160,6 +166,9 @@ fn fill(ledger: &mut Ledger, survey: &mut Survey, grants: usize, targets: &Targe
         take(ledger, accept);
         for resolve in resolves {
             take(ledger, resolve);
+        }
+        for (binding, holders) in bindings {
+            own(ledger, &mut take, binding, until, &holders, &stamp);
         }
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{
     cli::{Plan, PlanFormat},
     decide::{
-        Bearing, Filed, Footing, Intake, here, ledger,
+        Bearing, Deletions, Filed, Footing, Intake, here, ledger,
         render::{Shown, plan_json, plan_markdown, plan_text},
     },
     engine::{Book, Cycle, Outlook},
@@ -98,7 +98,7 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
         present,
         findings: checked.findings,
         changes: Vec::new(),
-        deletions: Vec::new(),
+        deletions: Deletions::default(),
         chains: BTreeMap::new(),
         proofs: BTreeMap::new(),
         footing: Footing::Assumed,

@@ -1,18 +1,19 @@
 //! The life of grants: what a revision begins, moves and ends. Each decision is a journal record; nothing is kept elsewhere.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, Change, Finding, Freeze, GrantId, Held, Ledger, Policy, Record, Standstill, State, Still, Terms, Text,
+    Cause, Finding, Freeze, GrantId, Held, Ledger, Origin, Policy, Record, Standstill, State, Still, Terms, Text,
 };
 
 use super::{
-    demand::longest_of,
+    Allows,
     desire::over_of,
     guard::effective,
-    intake::{Bearing, Footing, Intake},
+    intake::{Bearing, Deletions, Footing, Intake},
     revision::Revision,
-    stem,
 };
 
 /// What a revision comes to.
@@ -29,15 +30,15 @@ pub struct Admission {
 }
 
 /// The grants whose end has come, or was moved earlier by the configuration. Needs no revision, so that expiry goes on without Git.
-pub fn close(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Record> {
+pub fn close(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Vec<Record> {
     let records = ledger.grants.iter().filter_map(|(grant, terms)| {
-        if over_of(terms, policy) <= now {
+        if over_of(grant, terms, policy) <= now {
             let withdrawn = matches!(terms.state, State::Withdrawn { effective, .. } if effective <= now);
             let cause = if withdrawn { Cause::Withdrawn } else { Cause::Expired };
             return Some(Record::Finish { grant: grant.clone(), cause });
         }
         // On record, because a configuration may shorten and never lengthen: not even back.
-        let until = longest_of(terms, policy).after(terms.start);
+        let until = policy.longest(grant, terms).after(terms.start);
         (until < terms.until).then(|| Record::Shorten { grant: grant.clone(), until })
     });
     records.collect()
@@ -97,21 +98,14 @@ fn standstill(ledger: &Ledger, intake: &Intake) -> Option<(String, bool)> {
 
 /// Withdrawal needs no trust: what is deleted in a head that cannot be accepted goes at once, and comes back only with an
 /// accepted one.
-fn suspend(ledger: &Ledger, deletions: &[Change], now: Timestamp) -> Vec<Record> {
-    let mut gone: Vec<(&GrantId, &Change)> = Vec::new();
-    for (id, terms) in ledger.grants.iter().filter(|(_, terms)| terms.state == State::Live) {
-        let deletes = |change: &&Change| {
-            let goes =
-                change.files.iter().any(|(path, blob)| blob.is_none() && places(ledger, id, terms).contains(&path));
-            goes && !change.files.iter().any(|(path, blob)| blob.is_some() && stem(path).as_ref() == Ok(id))
-        };
-        gone.extend(deletions.iter().find(deletes).map(|change| (id, change)));
-    }
+fn suspend(ledger: &Ledger, deletions: &Deletions, now: Timestamp) -> Vec<Record> {
+    let live = ledger.grants.iter().filter(|(_, terms)| terms.state == State::Live);
+    let gone: Vec<_> = live.filter_map(|(id, terms)| Some((id, deletions.of(places(ledger, id, terms))?))).collect();
     let effective = effective(ledger, gone.len(), now);
-    let suspend = |(grant, change): (&GrantId, &Change)| Record::Suspend {
+    let suspend = |(grant, by): (&GrantId, &Arc<Origin>)| Record::Suspend {
         grant: grant.clone(),
-        commit: change.commit.clone(),
-        author: change.author.clone(),
+        commit: by.commit.clone(),
+        author: by.author.clone(),
         effective,
     };
     gone.into_iter().map(suspend).collect()

@@ -45,7 +45,7 @@ pub fn demand<'a>(
             }
         }
         for path in paths {
-            applied.extend(matching(ask, path, policy).map(|(index, _)| index));
+            applied.extend(matching(ask, path, policy, |_| true).map(|(index, _)| index));
         }
     }
     for (index, rule) in trusted.rules.iter().enumerate().filter(|(index, _)| applied.contains(index)) {
@@ -69,10 +69,14 @@ pub fn demand<'a>(
 /// The longest that a file with these entries may live.
 pub fn longest<'a>(asks: impl IntoIterator<Item = &'a Ask>, path: &str, policy: &Policy) -> Span {
     let limit = policy.limits.max_duration;
-    if policy.trust.rules.iter().all(|rule| rule.max_duration.is_none()) {
+    // Only those that could shorten it.
+    let shorter = |rule: &Rule| rule.max_duration.is_some_and(|span| span < limit);
+    if !policy.trust.rules.iter().any(shorter) {
         return limit;
     }
-    let spans = asks.into_iter().flat_map(|ask| matching(ask, path, policy).filter_map(|(_, rule)| rule.max_duration));
+    let spans = asks.into_iter().flat_map(|ask| {
+        matching(ask, path, policy, shorter).filter_map(|(_, rule)| rule.max_duration).collect::<Vec<_>>()
+    });
     spans.fold(limit, Span::min)
 }
 
@@ -81,13 +85,19 @@ pub fn longest_of(terms: &Terms, policy: &Policy) -> Span {
     longest(terms.asks.values().map(AsRef::as_ref), &terms.path, policy)
 }
 
-fn matching<'a>(ask: &'a Ask, path: &'a str, policy: &'a Policy) -> impl Iterator<Item = (usize, &'a Rule)> {
+/// The rules for an entry, of those that matter.
+fn matching<'a>(
+    ask: &'a Ask,
+    path: &'a str,
+    policy: &'a Policy,
+    matters: impl Fn(&Rule) -> bool,
+) -> impl Iterator<Item = (usize, &'a Rule)> {
     let principal = ask.principal();
     let id = ask.word("account");
     let accounts = policy.accounts.iter().flatten();
     let names: Vec<&str> = accounts.filter(|(_, account)| &*account.id == id).map(|(name, _)| &**name).collect();
     let rules = policy.trust.rules.iter().enumerate();
-    rules.filter(move |(_, rule)| rule.when.matches(ask, &principal, path, &names))
+    rules.filter(move |(_, rule)| matters(rule) && rule.when.matches(ask, &principal, path, &names))
 }
 
 fn told(index: usize, rule: &Rule) -> String {

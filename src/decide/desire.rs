@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 
 use crate::model::{
-    Answer, Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Policy, Record, Selector, State, Survey, Target, Terms,
+    Answer, Ask, AskId, Binding, GrantId, Holders, Ledger, Note, Record, Selector, State, Survey, Target, Terms, Text,
 };
 
-use super::{Targets, demand::longest_of, protects};
+use super::{Allows, Targets, protects};
 
 /// What is wanted at one moment.
 #[derive(Debug, Default)]
@@ -33,13 +33,13 @@ pub struct Want {
     pub last: GrantId,
     pub holders: Holders,
     /// A holder whose entry the operator protects by now: what is owned stays to its end, nothing new is granted.
-    pub barred: Option<String>,
+    pub barred: Option<Text>,
 }
 
 /// Until when a grant is wanted: what was journaled, shortened by what the configuration says today, by a withdrawal and by
 /// a suspension.
-pub fn end_of(terms: &Terms, policy: &Policy) -> Timestamp {
-    let end = last_of(terms, policy);
+pub fn end_of(grant: &GrantId, terms: &Terms, policy: &impl Allows) -> Timestamp {
+    let end = last_of(grant, terms, policy);
     match &terms.state {
         State::Live => end,
         State::Withdrawn { effective, .. } | State::Suspended { effective, .. } => end.min(*effective),
@@ -47,26 +47,26 @@ pub fn end_of(terms: &Terms, policy: &Policy) -> Timestamp {
 }
 
 /// When a grant is over for good: a suspended one may come back until then.
-pub fn over_of(terms: &Terms, policy: &Policy) -> Timestamp {
+pub fn over_of(grant: &GrantId, terms: &Terms, policy: &impl Allows) -> Timestamp {
     match &terms.state {
-        State::Suspended { .. } => last_of(terms, policy),
-        State::Live | State::Withdrawn { .. } => end_of(terms, policy),
+        State::Suspended { .. } => last_of(grant, terms, policy),
+        State::Live | State::Withdrawn { .. } => end_of(grant, terms, policy),
     }
 }
 
-fn last_of(terms: &Terms, policy: &Policy) -> Timestamp {
-    terms.until.min(longest_of(terms, policy).after(terms.start))
+fn last_of(grant: &GrantId, terms: &Terms, policy: &impl Allows) -> Timestamp {
+    terms.until.min(policy.longest(grant, terms).after(terms.start))
 }
 
 /// Reads nothing but the ledger and the answers: Git may be away, and what was accepted is wanted to its end all the same.
-pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Policy, now: Timestamp) -> Wanted {
+pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl Allows, now: Timestamp) -> Wanted {
     let mut wanted = Wanted::default();
     // By grant, its live asks in the order of their ids. Looked up only, never shown in its order.
     let mut live: HashMap<&GrantId, Vec<Live<'_>>> = HashMap::with_capacity(ledger.grants.len());
     for (id, terms) in &ledger.grants {
-        let end = end_of(terms, policy);
+        let end = end_of(id, terms, policy);
         if now >= end {
-            let over = over_of(terms, policy);
+            let over = over_of(id, terms, policy);
             if now < over {
                 wanted.edge = earliest(wanted.edge, over);
             }
@@ -83,7 +83,7 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &Poli
         wanted.edge = earliest(wanted.edge, end);
         let asks = terms.asks.iter().filter_map(|(ask, content)| {
             let target = targets.get(&*content.surface)?.as_ref();
-            let barred = protects(&policy.limits.protected, content).map(|(_, why)| why);
+            let barred = protects(&policy.policy().limits.protected, content).map(|(_, why)| why.into());
             let alone = Holders::from_iter([(id.clone(), *ask)]);
             Some(Live { grant: id, ask, content, target, end, barred, alone })
         });
@@ -144,7 +144,7 @@ struct Live<'a> {
     target: &'a dyn Target,
     end: Timestamp,
     /// Why an operator does not let it grant any more.
-    barred: Option<String>,
+    barred: Option<Text>,
     /// Itself as the only holder, for all of its bindings.
     alone: Holders,
 }

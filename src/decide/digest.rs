@@ -26,7 +26,7 @@ pub fn digest(plan: &Plan) -> String {
     {
         let grants: Vec<_> = holders.keys().map(|id| id.as_str()).collect();
         let _ = write!(text, "{verb} {binding} by {}", grants.join(","));
-        let _ = match stated {
+        let _ = match stated.as_deref() {
             None if *verb == Verb::Revoke => writeln!(text),
             None => writeln!(text, " until={until}"),
             Some(Stated { from, ttl, until }) => {

@@ -70,7 +70,7 @@ pub fn put_right(ledger: &mut Ledger, boot: &Text, steady: u64, step: i64, since
     ledger.standing.values_mut().for_each(|since| *since = (*since).min(at));
     ledger.prior.values_mut().for_each(|since| *since = (*since).min(at));
     ledger.used.values_mut().for_each(|over| over.at = over.at.min(at));
-    ledger.withdrawn.iter_mut().for_each(|(when, _)| *when = (*when).min(at));
+    ledger.withdrawn.clamp(at);
     ledger.headed = ledger.headed.map(|headed| headed.min(at));
     if let Some(freeze) = &mut ledger.freeze {
         freeze.since = freeze.since.min(at);

@@ -41,7 +41,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
     }
     ledger.clock = ledger.clock.max(Some(*at));
     let horizon = SLIDING.before(*at);
-    ledger.withdrawn.retain(|(when, _)| *when >= horizon);
+    ledger.withdrawn.fade(horizon);
     match record {
         Record::Checkpoint { .. } | Record::Cut { .. } | Record::Tick {} => {}
         Record::Start { version: _, format, boot, steady, wall } => {

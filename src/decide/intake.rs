@@ -5,7 +5,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Oid, Proof, Text, Tree};
+use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Oid, Origin, Proof, Text, Tree};
 
 use super::stem;
 
@@ -25,7 +25,7 @@ pub struct Intake {
     pub changes: Vec<Change>,
     /// Where the head is not accepted: every deletion since the accepted one, on any line; where it could not be read, what
     /// changed on the line, or every deletion if it strays.
-    pub deletions: Vec<Change>,
+    pub deletions: Deletions,
     /// What happened to each file since it was verified, where anything did.
     pub chains: BTreeMap<GrantId, Chain>,
     /// What stands behind the commits of those.
@@ -72,6 +72,38 @@ pub struct Filed {
     pub committed: Timestamp,
     /// Its id was over already when this revision was read.
     pub late: bool,
+}
+
+/// Which change first takes a path away and brings its id nowhere else. Made once for a revision: it is asked about every grant
+/// at every turn for as long as the head is not accepted.
+#[derive(Debug, Clone, Default)]
+pub struct Deletions(BTreeMap<Text, (usize, Arc<Origin>)>);
+
+impl Deletions {
+    pub fn new(changes: &[Change]) -> Self {
+        let mut first = BTreeMap::new();
+        for (place, change) in changes.iter().enumerate() {
+            let came: BTreeSet<GrantId> = change
+                .files
+                .iter()
+                .filter(|(_, blob)| blob.is_some())
+                .filter_map(|(path, _)| stem(path).ok())
+                .collect();
+            let by = Arc::new(Origin { commit: change.commit.clone(), author: change.author.clone() });
+            let gone = change.files.iter().filter(|(_, blob)| blob.is_none());
+            // A name that is no id is nobody's; one that came elsewhere was moved.
+            for (path, _) in gone.filter(|(path, _)| stem(path).is_ok_and(|id| !came.contains(&id))) {
+                first.entry(path.clone()).or_insert_with(|| (place, by.clone()));
+            }
+        }
+        Self(first)
+    }
+
+    /// The change that takes away the first of these.
+    pub fn of<'a>(&self, paths: impl IntoIterator<Item = &'a Text>) -> Option<&Arc<Origin>> {
+        let gone = paths.into_iter().filter_map(|path| self.0.get(path));
+        gone.min_by_key(|(place, _)| place).map(|(_, by)| by)
+    }
 }
 
 /// The ids of all that lies in the grants folder, with their paths. Odd entries too (links, executables): what is there and

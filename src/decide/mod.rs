@@ -17,6 +17,7 @@ mod intake;
 mod judge;
 mod parse;
 mod plan;
+mod reach;
 pub mod render;
 mod revision;
 mod schema;
@@ -25,6 +26,7 @@ mod status;
 mod terms;
 mod verdict;
 mod vouch;
+mod withdraw;
 mod withhold;
 mod yaml;
 
@@ -33,16 +35,17 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 
 pub use admit::{Admission, admit, close, waits};
-pub use chain::{Past, chains};
+pub use chain::{Past, chains, join};
 pub use demand::longest;
 pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;
 pub use era::TOLERANCE;
 pub use fold::{fold, ledger, replay};
-pub use intake::{Bearing, Filed, Footing, Intake, here, present};
+pub use intake::{Bearing, Deletions, Filed, Footing, Intake, here, present};
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};
+pub use reach::{Allows, Reach};
 pub use schema::grant_schema;
 pub use status::{Status, owed, status};
 

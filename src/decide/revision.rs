@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Change, Finding, GrantId, Held, Lacks, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
+use crate::model::{Finding, GrantId, Held, Lacks, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
 
 use super::{
-    admit::{Admission, places, waits},
+    admit::{Admission, waits},
     demand::{demand, longest, longest_of},
-    guard::{effective, holding},
     intake::{Filed, Footing, Intake},
     judge::{ending, judge, same_request},
     moment, stem,
@@ -23,10 +22,14 @@ pub struct Revision<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
     pub(super) admission: Admission,
+    /// What waits, by grant.
+    held: BTreeMap<GrantId, Vec<Held>>,
     /// Withdrawn by this very revision.
     pub(super) gone: BTreeSet<GrantId>,
+    /// The paths that it takes away anywhere on its line.
+    pub(super) deleted: BTreeSet<&'a Text>,
     /// A mass withdrawal waits: no end moves later.
-    guarded: bool,
+    pub(super) guarded: bool,
     /// What it takes that files do not pass, and why.
     pub(super) refused: BTreeMap<GrantId, Lack>,
     /// What is accepted as it is now.
@@ -43,81 +46,24 @@ impl<'a> Revision<'a> {
         now: Timestamp,
         admission: Admission,
     ) -> Admission {
-        let (gone, refused, settled, stopped) = Default::default();
+        let (held, gone, refused, settled, stopped) = Default::default();
+        let files = intake.changes.iter().flat_map(|change| &change.files);
+        let deleted = files.filter(|(_, blob)| blob.is_none()).map(|(path, _)| path).collect();
+        let guarded = false;
         let mut revision =
-            Self { ledger, intake, policy, now, admission, gone, guarded: false, refused, settled, stopped };
+            Self { ledger, intake, policy, now, admission, held, gone, deleted, guarded, refused, settled, stopped };
         revision.withdraw();
         revision.files();
         revision.judge_waiting();
         revision.withhold();
+        revision.admission.held.extend(revision.held.into_values().flatten());
         revision.admission
     }
 
-    /// Finds deletions commit by commit, not by comparing heads: a deletion and its revert inside one poll is a withdrawal, a
-    /// move inside one commit is none.
-    fn withdraw(&mut self) {
-        let mut paths: BTreeMap<Text, GrantId> = BTreeMap::new();
-        for (id, terms) in &self.ledger.grants {
-            if !matches!(terms.state, State::Withdrawn { .. }) {
-                paths.extend(places(self.ledger, id, terms).into_iter().map(|path| (path.clone(), id.clone())));
-            }
-        }
-        let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
-        // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
-        let first = self.ledger.head.as_ref() != Some(&self.intake.head);
-        for change in self.intake.changes.iter().filter(|_| first) {
-            for (path, blob) in &change.files {
-                if blob.is_some() {
-                    continue;
-                }
-                let Some(id) = paths.remove(path) else { continue };
-                let moved = change.files.iter().find(|(to, blob)| blob.is_some() && stem(to).as_ref() == Ok(&id));
-                match moved {
-                    Some((to, _)) => {
-                        paths.insert(to.clone(), id);
-                    }
-                    None => {
-                        paths.retain(|_, other| *other != id);
-                        gone.push((id, Some(change)));
-                    }
-                }
-            }
-        }
-        // The head that an operator named says what there is, whatever commits led to it.
-        if self.ledger.adopted && self.intake.footing != Footing::Assumed {
-            let left: BTreeSet<GrantId> = paths.into_values().collect();
-            gone.extend(left.into_iter().filter(|id| !self.intake.present.contains_key(id)).map(|id| (id, None)));
-        }
-        let suspended = |id: &GrantId| match self.ledger.grants.get(id).map(|terms| &terms.state) {
-            Some(State::Suspended { effective, .. }) => Some(*effective),
-            _ => None,
-        };
-        let fresh = gone.iter().filter(|(id, _)| suspended(id).is_none()).count();
-        let effective = effective(self.ledger, fresh, self.now);
-        self.guarded = holding(self.ledger, self.now) || effective > self.now;
-        for (id, terms) in &self.ledger.grants {
-            if let State::Withdrawn { effective, .. } = terms.state {
-                self.wait(id, effective);
-            }
-        }
-        for (grant, change) in gone {
-            let (commit, author) = change.map_or_else(
-                || (self.intake.head.clone(), "the head that an operator accepted".into()),
-                |change| (change.commit.clone(), change.author.clone()),
-            );
-            self.gone.insert(grant.clone());
-            // What went already does not come back because it goes for good.
-            let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
-            if effective > self.now {
-                self.wait(&grant, effective);
-            }
-            self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
-        }
-    }
-
-    fn wait(&mut self, grant: &GrantId, effective: Timestamp) {
-        let reason = "withdrawn together with many others: held in case that it was a mistake".to_owned();
-        self.admission.held.push(Held { grant: grant.clone(), reason, until: Some(effective) });
+    /// It waits, beside what it waits for already.
+    pub(super) fn hold(&mut self, grant: &GrantId, reason: String, until: Option<Timestamp>) {
+        let held = Held { grant: grant.clone(), reason, until };
+        self.held.entry(grant.clone()).or_default().push(held);
     }
 
     fn files(&mut self) {
@@ -180,8 +126,7 @@ impl<'a> Revision<'a> {
 
     /// An id that is over: said only where somebody touched the file, not for every old file in the tree.
     fn spent(&mut self, id: &GrantId, filed: &Filed) {
-        let deleted = |change: &Change| change.files.iter().any(|(path, blob)| *path == filed.path && blob.is_none());
-        if filed.late || self.intake.changes.iter().any(deleted) {
+        if filed.late || self.deleted.contains(&filed.path) {
             let message = format!("the id `{id}` was used and is over: it never becomes active again");
             self.tell(filed, Level::Warning, message, "ask again in a file with another name");
         }
@@ -211,7 +156,7 @@ impl<'a> Revision<'a> {
             Err(lack) => {
                 let why = &lack.why;
                 let later = if before.is_some() { "; what was accepted before goes on to its end" } else { "" };
-                self.admission.held.push(Held { grant: id.clone(), reason: format!("{why}{later}"), until: None });
+                self.hold(id, format!("{why}{later}"), None);
                 self.refused.insert(id.clone(), lack);
                 None
             }
@@ -224,7 +169,7 @@ impl<'a> Revision<'a> {
         let same = same_request(terms, &filed.grant).is_some_and(|asks| asks.len() == terms.asks.len());
         if same && self.vouched(id, filed, Some(terms)).is_some() {
             self.settled.insert(id.clone());
-            self.admission.held.retain(|held| held.grant != *id);
+            self.held.remove(id);
             self.admission.records.push(Record::Restore { grant: id.clone(), commit: filed.commit.clone() });
         }
     }
@@ -280,7 +225,7 @@ impl<'a> Revision<'a> {
         let until = if silent { until.min(terms.until) } else { until };
         if until > terms.until && self.guarded {
             let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
-            return self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+            return self.hold(id, reason, None);
         }
         // A move alone changes no content, and yet needs what the rules of both places ask for.
         let Some(vouched) = self.vouched(id, filed, Some(terms)) else { return };
@@ -315,8 +260,8 @@ impl<'a> Revision<'a> {
             let demand = demand(asks, &terms.requester, &paths, self.policy);
             if let Err(lack) = vouch(&terms.links, &self.intake.proofs, &demand, &self.policy.trust, self.now) {
                 let reason = format!("{}; it has not begun, and does not begin so", lack.why);
-                self.admission.held.retain(|held| held.grant != *id || held.until.is_some());
-                self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+                self.held.entry(id.clone()).or_default().retain(|held| held.until.is_some());
+                self.hold(id, reason, None);
                 self.stopped.insert(id.clone(), lack);
             }
         }
@@ -386,7 +331,7 @@ impl<'a> Revision<'a> {
             });
         }
         let reason = format!("{reason}: if it is still needed, merge a new commit that changes the file");
-        self.admission.held.push(Held { grant: id.clone(), reason, until: None });
+        self.hold(id, reason, None);
     }
 
     fn tell(&mut self, filed: &Filed, level: Level, message: String, help: &str) {

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{
-    Attempt, Binding, Freeze, GrantId, Hold, Ledger, Owned, Policy, Span, State, Sure, Terms, Text, Vouched,
-};
+use crate::model::{Attempt, Binding, Freeze, GrantId, Hold, Ledger, Owned, Span, State, Sure, Terms, Text, Vouched};
 
-use super::{end_of, fold::cause, moment};
+use super::{Allows, end_of, fold::cause, moment};
 
 /// How long after its end a revocation is no longer just under way.
 pub const BOUND: Span = Span::seconds(30);
@@ -92,7 +90,8 @@ pub struct HeldStatus {
 }
 
 /// What the ledger says at `now`.
-pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
+pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
+    let ends = ends(ledger, policy);
     let mut held: Vec<HeldStatus> = ledger
         .held
         .iter()
@@ -106,7 +105,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
     let mut grants = Vec::new();
     let mut access: BTreeMap<&GrantId, Vec<Access>> = BTreeMap::new();
     for (binding, owned) in &ledger.owned {
-        for id in live_holders(ledger, owned, policy, now) {
+        for id in live_holders(ledger, owned, &ends, now) {
             let state = match &owned.hold {
                 Hold::Drifted { .. } | Hold::Restoring { .. } => "drifted",
                 Hold::Held { sure, .. } | Hold::Renewing { sure, .. } => match sure {
@@ -121,7 +120,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         }
     }
     for (id, terms) in &ledger.grants {
-        let until = end_of(terms, policy);
+        let until = ends.get(id).copied().unwrap_or(terms.until);
         let state = match &terms.state {
             State::Withdrawn { effective, .. } if *effective > now => {
                 let reason = format!("withdrawn together with many others: takes effect at {}", moment(*effective));
@@ -161,7 +160,7 @@ pub fn status(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Status {
         latest: ledger.clock,
         freeze: ledger.freeze.clone(),
         grants,
-        owed: owed(ledger, policy, now),
+        owed: owing(ledger, &ends, now),
         waiting: waiting.collect(),
         held,
         standing: ledger.standing.keys().cloned().collect(),
@@ -175,10 +174,21 @@ fn empty(terms: &Terms) -> Vec<String> {
 }
 
 /// The access whose end has come and that is not proven gone.
-pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
+pub fn owed(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Vec<Owing> {
+    owing(ledger, &ends(ledger, policy), now)
+}
+
+/// When each grant's access ends: reckoned once for each, and asked for each binding.
+type Ends<'a> = BTreeMap<&'a GrantId, Timestamp>;
+
+fn ends<'a>(ledger: &'a Ledger, policy: &impl Allows) -> Ends<'a> {
+    ledger.grants.iter().map(|(id, terms)| (id, end_of(id, terms, policy))).collect()
+}
+
+fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
     let mut owed = Vec::new();
     for (binding, owned) in &ledger.owned {
-        if live_holders(ledger, owned, policy, now).next().is_some() {
+        if live_holders(ledger, owned, ends, now).next().is_some() {
             continue;
         }
         let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
@@ -208,11 +218,11 @@ pub fn owed(ledger: &Ledger, policy: &Policy, now: Timestamp) -> Vec<Owing> {
 fn live_holders<'a>(
     ledger: &'a Ledger,
     owned: &'a Owned,
-    policy: &'a Policy,
+    ends: &'a Ends<'a>,
     now: Timestamp,
 ) -> impl Iterator<Item = &'a GrantId> {
     owned.holders.keys().filter(move |id| {
         let asks = |terms: &Terms| owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
-        ledger.grants.get(id).is_some_and(|terms| asks(terms) && end_of(terms, policy) > now)
+        ledger.grants.get(id).is_some_and(|terms| asks(terms)) && ends.get(id).is_some_and(|end| *end > now)
     })
 }

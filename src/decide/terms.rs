@@ -84,7 +84,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
         Record::Restore { grant, .. } | Record::Resume { grant, .. } => {
             if let Some(terms) = ledger.grants.get_mut(grant) {
                 terms.state = State::Live;
-                ledger.withdrawn.retain(|(_, id)| id != grant);
+                ledger.withdrawn.remove(grant);
             }
         }
         _ => {}
@@ -97,7 +97,7 @@ fn part(ledger: &mut Ledger, grant: &GrantId, state: State, at: Timestamp) {
         let counted = matches!(terms.state, State::Suspended { .. });
         terms.state = state;
         if !counted {
-            ledger.withdrawn.push((at, grant.clone()));
+            ledger.withdrawn.insert(at, grant.clone());
         }
     }
 }

@@ -30,7 +30,7 @@ impl<T: Into<String>> From<T> for Lack {
     }
 }
 
-/// The most changes of a file that are judged together.
+/// The most changes of a file that are judged together, those that it took over by a rename among them.
 pub const MOST: usize = 100;
 
 /// Judges each link; the answer is the verdict on the last one. The error is a sentence: which commit does not pass, and why.
@@ -45,9 +45,11 @@ pub fn vouch(
     let good = |commit| proofs.get(commit).filter(|proof| proof.until.is_none_or(|until| now < until));
 
     let mut vouched = Vouched { rules: demand.rules.clone(), ..Vouched::default() };
-    if links.len() > MOST {
+    // Where nothing has to be proven, nothing is gained by counting. Anywhere else a rule may ask for more than this file's own
+    // level, by a path that is told no more.
+    if trusted.proves() && (links.len() > MOST || links.iter().any(|link| link.beyond)) {
         return Err(format!(
-            "more than {MOST} changes of the file were not accepted: delete it, and add it again reviewed"
+            "more than {MOST} changes of the file, or of those that it was renamed from, were not accepted: delete it, and add it again reviewed"
         )
         .into());
     }
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_compared_differs_with_all_that_is_below() {
-        let link = Link { commit: Commit("c".into()), parents: 2, path: "grants/prod/a.yaml".into() };
+        let link = Link { commit: Commit("c".into()), parents: 2, path: "grants/prod/a.yaml".into(), beyond: false };
         let demand = Demand {
             level: Trust::Approved,
             approvals: 1,
@@ -240,7 +242,7 @@ mod tests {
     fn a_proof_counts_until_the_first_of_its_keys_is_over() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let commit = Commit("c".repeat(40).into());
-        let links = [Link { commit: commit.clone(), parents: 1, path: "grants/a.yaml".into() }];
+        let links = [Link { commit: commit.clone(), parents: 1, path: "grants/a.yaml".into(), beyond: false }];
         let key = format!("SHA256:{}", "a".repeat(43)).parse().unwrap();
         let proof = Proof {
             commit: commit.clone(),

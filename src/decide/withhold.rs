@@ -15,6 +15,7 @@ impl Revision<'_> {
         let known = self.ledger.withheld.keys().chain(self.ledger.held.keys());
         let ids: BTreeSet<&GrantId> = known.chain(self.intake.chains.keys()).chain(self.stopped.keys()).collect();
         let named = matches!(self.intake.footing, Footing::Named(_));
+        let settled = self.settling();
         let mut records = Vec::new();
         for id in ids {
             // Its id is used up. What is done to its file matters only to renames, and they only where proofs are asked for.
@@ -50,10 +51,10 @@ impl Revision<'_> {
             // Held for its age, and gone: nobody waits for it any more.
             let aged = self.ledger.held.contains_key(id) && !self.intake.present.contains_key(id);
             match now {
-                Some(what) if self.settles(id) || before.is_none_or(|before| news(before, &what)) => {
+                Some(what) if settled.contains(id) || before.is_none_or(|before| news(before, &what)) => {
                     records.push(Record::Withhold { grant: id.clone(), what });
                 }
-                None if (before.is_some() || aged) && !self.settles(id) => {
+                None if (before.is_some() || aged) && !settled.contains(id) => {
                     records.push(Record::Clear { grant: id.clone() });
                 }
                 _ => {}
@@ -69,10 +70,13 @@ impl Revision<'_> {
         file.is_some_and(|(path, blob)| chain.paths.len() == 1 && chain.paths.get(path) == Some(blob))
     }
 
-    /// Whether a record of this revision takes the id out of what is withheld by itself.
-    fn settles(&self, id: &GrantId) -> bool {
-        let takes = |record: &Record| matches!(record, Record::Accept { grant, .. } | Record::Amend { grant, .. } if grant == id);
-        self.admission.records.iter().any(takes)
+    /// The ids that a record of this revision takes out of what is withheld by itself.
+    fn settling(&self) -> BTreeSet<GrantId> {
+        let takes = |record: &Record| match record {
+            Record::Accept { grant, .. } | Record::Amend { grant, .. } => Some(grant.clone()),
+            _ => None,
+        };
+        self.admission.records.iter().filter_map(takes).collect()
     }
 
     /// The good proofs that go on mattering, so that nothing is verified twice. A bad one is looked at again: the clock of who

@@ -15,6 +15,9 @@ use super::{
     tries::Heard,
 };
 
+/// How many intents are written with one sync.
+const BATCH: usize = 10_000;
+
 pub struct Executor {
     writers: BTreeMap<&'static str, Arc<dyn Write>>,
     /// Calls under way, by their intent.
@@ -68,12 +71,16 @@ impl Executor {
         let failed =
             |step: &Step| cycle.ledger().owned.get(&step.binding).is_some_and(|owned| owned.hold.fails().is_some());
         let (again, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(failed);
+        let mut ready: Vec<Step> = Vec::with_capacity(again.len() + ends.len() + gains.len());
+        for ends in batches(ends) {
+            let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
+            ready.extend(number(ends, &lines));
+        }
         let again: Vec<Step> = again.into_iter().map(|step| Step { intent: cycle.book.unreal(), ..step }).collect();
         let repeated: BTreeSet<u64> = again.iter().map(|step| step.intent).collect();
-        let lines = cycle.book.write_anyway(now, ends.iter().map(intent).collect());
-        let mut ready: Vec<Step> = number(ends, &lines);
         ready.extend(again);
-        if let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) {
+        for gains in batches(gains) {
+            let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) else { break };
             ready.extend(number(gains, &lines));
         }
         let mut by_surface: BTreeMap<&'static str, Vec<Step>> = BTreeMap::new();
@@ -233,6 +240,15 @@ fn intent(step: &Step) -> Record {
         holders: holders.clone(),
         stamp: step.stamp(),
     }
+}
+
+/// So many at a time: a line is some times as large as its step, and there may be half a million.
+fn batches(steps: Vec<Step>) -> impl Iterator<Item = Vec<Step>> {
+    let mut steps = steps.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Vec<Step> = steps.by_ref().take(BATCH).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 fn number(steps: Vec<Step>, lines: &[crate::model::Line]) -> Vec<Step> {

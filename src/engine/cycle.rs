@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    decide::{FRESH, Ground, Intake, SETTLE, admit, close, desire, earliest, plan},
+    decide::{FRESH, Ground, Intake, Reach, SETTLE, admit, close, desire, earliest, plan},
     model::{Answer, Binding, GrantId, Ledger, Policy, Record, Selector, Span, Standstill, Still, Survey},
 };
 
@@ -50,6 +50,7 @@ pub struct Cycle {
     pub(super) blinds: blind::Blinds,
     /// Accepted by this process.
     fresh: BTreeSet<GrantId>,
+    reach: Arc<Reach>,
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
     pub(super) tasks: usize,
@@ -77,6 +78,7 @@ impl Cycle {
             asking: BTreeMap::new(),
             blinds: blind::Blinds::default(),
             fresh: BTreeSet::new(),
+            reach: Arc::default(),
             happenings,
             sender,
             tasks: 0,
@@ -253,7 +255,7 @@ impl Cycle {
             self.book.write(now, vec![Record::Tick {}]);
         }
         self.retry(now);
-        let policy = self.parts.policy.clone();
+        let policy = Reach::renew(&mut self.reach, &self.parts.policy, self.book.ledger());
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let distrust = self.age.distrust(self.parts.clock.as_ref()).map(Distrust::sentence);
         let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));

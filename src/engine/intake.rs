@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     decide::{
-        Bearing, Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, parse, present, stem, waits,
+        Bearing, Deletions, Filed, Footing, Intake, LONGEST, Past, Targets, chains as chains_of, join, parse, present,
+        stem, waits,
     },
     model::{
         Chain, Change, Commit, Finding, Grant, GrantId, Ledger, Log, Oid, Policy, Proof, Proved, Said, Source,
@@ -128,7 +129,7 @@ impl Librarian {
             present: BTreeMap::new(),
             findings: Vec::new(),
             changes: Vec::new(),
-            deletions,
+            deletions: Deletions::new(&deletions),
             chains: BTreeMap::new(),
             proofs: BTreeMap::new(),
             footing: Footing::Idle,
@@ -217,8 +218,8 @@ impl Librarian {
                 match known.past.withheld.get(&id) {
                     // Another history frees nothing: what was withheld before must pass as well.
                     Some(before) if known.adopted => {
-                        let news = chain.links.into_iter().filter(|link| !before.links.contains(link));
-                        chain.links = before.links.iter().cloned().chain(news).collect();
+                        let news = std::mem::replace(&mut chain.links, before.links.clone());
+                        join(&mut chain.links, &news);
                     }
                     Some(_) => continue,
                     None => {}
@@ -251,7 +252,7 @@ impl Librarian {
             present,
             findings,
             changes: log.changes,
-            deletions,
+            deletions: Deletions::new(&deletions),
             chains,
             proofs,
             footing,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Ask, AskId, Attempt, Binding, Cause, Commit, Era, FORMAT, GrantId, Link, Oid, Owned, Proof, Span, Text, Vouched,
-    Withheld,
+    Withdrawn, Withheld,
 };
 
 /// What the journal comes to: what we own, owe and hold, and which ids are used. Made by `decide::fold` only.
@@ -60,7 +60,7 @@ pub struct Ledger {
     #[serde(default, with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub gone: BTreeMap<Binding, Timestamp>,
     /// Who was withdrawn when, within the last hour before `clock`.
-    pub withdrawn: Vec<(Timestamp, GrantId)>,
+    pub withdrawn: Withdrawn,
 }
 
 impl Ledger {
@@ -96,7 +96,7 @@ impl Default for Ledger {
             standing: BTreeMap::new(),
             refused: BTreeMap::new(),
             gone: BTreeMap::new(),
-            withdrawn: Vec::new(),
+            withdrawn: Withdrawn::default(),
         }
     }
 }

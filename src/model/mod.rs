@@ -24,6 +24,7 @@ mod target;
 mod trust;
 mod vouched;
 mod window;
+mod withdrawn;
 
 pub use binding::{Binding, Text};
 pub use check::Check;
@@ -46,6 +47,7 @@ pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Recall, 
 pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When};
 pub use vouched::{Chain, Lacks, Link, Signer, Vouched, Withheld};
 pub use window::{BadTime, Span, Window, instant};
+pub use withdrawn::Withdrawn;
 
 /// A boxed future that borrows: what an object-safe port returns.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

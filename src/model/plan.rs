@@ -74,8 +74,9 @@ pub struct Step {
     pub intent: u64,
     /// By what the place knows the call; none in a plan.
     pub nonce: Option<Text>,
-    /// What `--digest` covers in place of `until` where the end still depends on the time of day.
-    pub stated: Option<Stated>,
+    /// What `--digest` covers in place of `until` where the end still depends on the time of day. Rare, and there are as many
+    /// steps as access.
+    pub stated: Option<Box<Stated>>,
 }
 
 impl Step {

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,11 +196,11 @@ impl When {
             "" => given.is_none(),
             word => {
                 // A policy has several spellings: a grant's is AWS's own in every partition, with or without the path.
-                let given = given.as_ref().map(|given| plain(given).into());
+                let Some(given) = given.as_deref().map(plain) else { return true };
                 let word = plain(word);
                 let path = word.split_once(":policy/").map_or("", |(_, path)| path);
                 let name = word.rsplit('/').next().unwrap_or_default();
-                one(&given, &word) || !path.is_empty() && one(&given, path) || one(&given, name)
+                like(&given, &word) || !path.is_empty() && like(&given, path) || like(&given, name)
             }
         };
         let at_account = one(account, ask.word("account")) || named.iter().any(|name| one(account, name));
@@ -212,27 +215,31 @@ impl When {
 }
 
 /// An ARN as AWS's first partition has it.
-fn plain(text: &str) -> String {
+fn plain(text: &str) -> Cow<'_, str> {
     ["arn:aws-us-gov:", "arn:aws-cn:"]
         .iter()
         .find_map(|other| text.strip_prefix(other))
-        .map_or_else(|| text.to_owned(), |rest| format!("arn:aws:{rest}"))
+        .map_or(Cow::Borrowed(text), |rest| format!("arn:aws:{rest}").into())
 }
 
-/// Whether a text is like a pattern in which `*` stands for any text, without regard to ASCII case.
+/// Whether a text is like a pattern in which `*` stands for any text, without regard to ASCII case. It is asked for each rule
+/// and entry: nothing is copied.
 fn like(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut left) = text.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        match left.find(part) {
-            Some(at) => left = left.get(at + part.len()..).unwrap_or_default(),
-            None => return false,
-        }
+    let (mut parts, mut left) = (pattern.as_bytes().split(|byte| *byte == b'*'), text.as_bytes());
+    let (first, last) = (parts.next().unwrap_or_default(), parts.next_back());
+    let Some(last) = last else { return left.eq_ignore_ascii_case(first) };
+    let begins = |text: &[u8], part: &[u8]| text.get(..part.len()).is_some_and(|head| head.eq_ignore_ascii_case(part));
+    if !begins(left, first) {
+        return false;
     }
-    left.ends_with(last)
+    left = left.get(first.len()..).unwrap_or_default();
+    for part in parts {
+        let Some(at) = (0..=left.len()).find(|at| left.get(*at..).is_some_and(|rest| begins(rest, part))) else {
+            return false;
+        };
+        left = left.get(at + part.len()..).unwrap_or_default();
+    }
+    left.len().checked_sub(last.len()).and_then(|at| left.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(last))
 }
 
 #[cfg(test)]

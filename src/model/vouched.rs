@@ -16,6 +16,9 @@ pub struct Link {
     pub parents: u32,
     /// The file's path after it.
     pub path: Text,
+    /// It stands for more changes than are judged together: nothing passes by it wherever anything must be proven.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond: bool,
 }
 
 /// A file that may not grant yet, or not what it says now: the changes that were not accepted, oldest first.
@@ -54,7 +57,7 @@ impl Lacks {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
-    /// Oldest first.
+    /// Oldest first, each once.
     pub links: Vec<Link>,
     /// Where the file lies now, with its content; several if somebody gave a second file its name.
     pub paths: BTreeMap<Text, Oid>,

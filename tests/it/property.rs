@@ -9,8 +9,8 @@ use std::{
 use grantd::{
     command::setup,
     decide::{
-        Bearing, Filed, Footing, Ground, Intake, Past, Targets, admit, chains, close, desire, digest, fold, here,
-        ledger, parse, plan,
+        Bearing, Deletions, Filed, Footing, Ground, Intake, Past, Targets, admit, chains, close, desire, digest, fold,
+        here, ledger, parse, plan,
     },
     model::{
         Binding, Change, Commit, FORMAT, Fate, GrantId, Hold, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen,
@@ -198,7 +198,7 @@ impl House {
             present: here(paths.iter()),
             findings: Vec::new(),
             changes: self.changes.clone(),
-            deletions: Vec::new(),
+            deletions: Deletions::default(),
             chains: chains(&Past::new(&self.ledger), &self.changes),
             proofs: BTreeMap::new(),
             footing: Footing::Named("".into()),

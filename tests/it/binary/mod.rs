@@ -14,6 +14,7 @@ mod http;
 mod life;
 mod limits;
 mod reload;
+mod renames;
 mod snapshots;
 mod ssh;
 mod trust;

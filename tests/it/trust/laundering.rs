@@ -209,3 +209,74 @@ async fn a_moved_file_that_a_rewritten_head_deletes_is_suspended() {
     assert!(town.sim.outlook.standstill.is_some(), "history was rewritten");
     assert!(!town.has("jdoe", "Auditors") && town.has("asmith", "Readers"));
 }
+
+/// Renames all grants in one commit; with another comment in each if `edited`.
+fn move_all(town: &Town, who: Who, round: usize, edited: bool) {
+    for file in 0..60 {
+        let path = |round: usize| town.sim.repo.path.join(format!("grants/r{round}-{file:02}.yaml"));
+        let comment = if edited { format!("# {round}\n") } else { String::new() };
+        let text = std::fs::read_to_string(path(round - 1)).unwrap();
+        std::fs::write(path(round), text + &comment).unwrap();
+        std::fs::remove_file(path(round - 1)).unwrap();
+    }
+    town.commit(who);
+}
+
+#[tokio::test]
+async fn honest_files_that_are_renamed_together_between_two_looks_are_not_held_for_their_number() {
+    let mut town = town().await;
+    for file in 0..60 {
+        town.file(&format!("r0-{file:02}"), &ask("jdoe", "Auditors", &format!("ttl: {}m", 100 + file)));
+    }
+    town.commit(Who::Jdoe);
+    (1..=3).for_each(|round| move_all(&town, Who::Jdoe, round, false));
+    town.at("09:01").await;
+    for file in 0..60 {
+        town.is_granted(&format!("r3-{file:02}"), ("jdoe", "Auditors"));
+    }
+}
+
+#[tokio::test]
+async fn no_number_of_renames_buries_what_nobody_signed() {
+    for edited in [false, true] {
+        let mut town = town().await;
+        for file in 0..60 {
+            town.file(&format!("r0-{file:02}"), &ask("asmith", "Readers", "ttl: 8h"));
+        }
+        town.commit(Who::Jdoe);
+        // One of sixty.
+        town.put(Who::Nobody, "r0-07", &ask("jdoe", "Auditors", "ttl: 8h"));
+        (1..=5).for_each(|round| move_all(&town, Who::Jdoe, round, edited));
+        town.at("09:01").await;
+        let why = if edited { "more than 100 changes" } else { "carries no signature" };
+        town.is_held("r5-07", ("jdoe", "Auditors"), why);
+        let links: usize = town.ledger().withheld.values().map(|withheld| withheld.chain.links.len()).sum();
+        assert!(links <= 60 * 2, "{links} links are remembered");
+        town.restart().await;
+        town.is_held("r5-07", ("jdoe", "Auditors"), why);
+        if edited {
+            // Deleted, and added again by somebody who looked at all of it.
+            town.delete(Who::Jdoe, "r5-08");
+            town.at("09:02").await;
+            town.put(Who::Jdoe, "r5-08", &ask("asmith", "Readers", "ttl: 8h"));
+            town.at("09:03").await;
+            town.is_granted("r5-08", ("asmith", "Readers"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_by_more_changes_than_are_judged_does_not_begin_when_more_is_asked_for_by_then() {
+    let mut town = Town::new(Trust::Branch).await;
+    for file in 0..60 {
+        town.file(&format!("r0-{file:02}"), &ask("jdoe", "Auditors", "from: 2026-11-20T10:00:00Z\nttl: 8h"));
+    }
+    town.commit(Who::Nobody);
+    (1..=3).for_each(|round| move_all(&town, if round < 3 { Who::Nobody } else { Who::Jdoe }, round, true));
+    town.at("09:01").await;
+    assert!(town.terms("r3-07").is_some(), "on the branch it is accepted");
+    town.configure(|policy| policy.trust.level = Trust::Signed).await;
+    town.at("10:01").await;
+    assert!(town.held("r3-07").unwrap_or_default().contains("more than 100 changes"), "{:?}", town.held("r3-07"));
+    assert!(!town.has("jdoe", "Auditors"));
+}
