@@ -199,8 +199,9 @@ pub fn runtime() -> Result<Runtime> {
         .context("the runtime does not start")?;
     // Left alone, it kills: a file that cannot grow must be an error like a full disk. Heard once, it is only an error from then on;
     // children get it as it was.
-    let _entered = runtime.enter();
-    signal(SignalKind::from_raw(FILE_TOO_LARGE)).context("signals cannot be caught")?;
+    let entered = runtime.enter();
+    drop(signal(SignalKind::from_raw(FILE_TOO_LARGE)).context("signals cannot be caught")?);
+    drop(entered);
     Ok(runtime)
 }
 

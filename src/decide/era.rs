@@ -61,7 +61,7 @@ pub fn put_right(ledger: &mut Ledger, boot: &Text, steady: u64, step: i64, since
     }
     for owned in ledger.owned.values_mut() {
         match &mut owned.hold {
-            Hold::Settling { wrote, .. } => *wrote = (*wrote).min(at),
+            Hold::Settling { wrote } => *wrote = (*wrote).min(at),
             hold => clamp(hold, at),
         }
     }

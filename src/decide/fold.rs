@@ -1,6 +1,6 @@
 //! The journal's lines to the ledger, one at a time. The only maker of ledgers: state and audit trail cannot disagree.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     AskId, Binding, Call, Cause, Fate, Freeze, GrantId, Hold, Holders, Ledger, Line, Origin, Over, Owned, Record,
-    Resolved, Span, Stamp, State, Terms, Verb,
+    Resolved, Span, Stamp, State, Terms, Text, Verb,
 };
 
 /// For how long a withdrawal counts for the guard against mass withdrawal.
@@ -117,8 +117,9 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             }
         }
         Record::Resolve { grant, ask, asked, places } => {
+            let places = near(ledger, grant, places).unwrap_or_else(|| places.clone());
             if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.places.insert(*ask, Resolved { at: *asked, places: places.clone() });
+                terms.places.insert(*ask, Resolved { at: *asked, places });
             }
         }
         Record::Intend { .. } => intend(ledger, *seq, *at, record),
@@ -133,10 +134,16 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             let open = ledger.owned.get(binding).and_then(|owned| owned.hold.call());
             if open.is_some_and(|call| call.intent == *intent) {
                 turn(ledger, binding, Said::Came(fate, *knew), None);
-                if let Some(Owned { until: end, hold: Hold::Held { .. }, .. }) = ledger.owned.get_mut(binding)
-                    && *fate == Fate::Done
-                {
-                    *end = *until;
+                match ledger.owned.get_mut(binding) {
+                    Some(owned) if *fate == Fate::Done && matches!(owned.hold, Hold::Held { .. }) => {
+                        owned.until = *until;
+                        owned.lost = owned.lost.without(&owned.holders);
+                    }
+                    // A renewal found nothing.
+                    Some(owned) if *fate == Fate::Absent && matches!(owned.hold, Hold::Drifted { .. }) => {
+                        owned.lost = owned.lost.and(&owned.holders);
+                    }
+                    Some(_) | None => {}
                 }
             }
         }
@@ -144,7 +151,14 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             turn(ledger, binding, Said::Retried(*count, *last, trouble), None);
         }
         Record::Dispute { binding, .. } => turn(ledger, binding, Said::Disputed, None),
-        Record::Drift { binding, .. } => turn(ledger, binding, Said::Drifted, None),
+        Record::Drift { binding, .. } => {
+            turn(ledger, binding, Said::Drifted, None);
+            if let Some(owned) =
+                ledger.owned.get_mut(binding).filter(|owned| matches!(owned.hold, Hold::Drifted { .. }))
+            {
+                owned.lost = owned.lost.and(&owned.holders);
+            }
+        }
         Record::Gone { binding, .. } => turn(ledger, binding, Said::Vanished(*at), None),
         Record::Standing { binding, .. } => {
             if !ledger.owned.contains_key(binding) {
@@ -156,8 +170,19 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
     }
 }
 
+/// How many grants before and behind one are looked at.
+const NEAR: usize = 4;
+
+/// The same list of a grant whose name is near, to be shared: people ask for the same hosts under names that are alike.
+fn near(ledger: &Ledger, grant: &GrantId, places: &Arc<[Text]>) -> Option<Arc<[Text]>> {
+    let before = ledger.grants.range::<GrantId, _>(..grant).rev().take(NEAR);
+    let around = before.chain(ledger.grants.range::<GrantId, _>(grant..).take(NEAR));
+    let mut lists = around.flat_map(|(_, terms)| terms.places.values().map(|resolved| &resolved.places));
+    lists.find(|list| *list == places).cloned()
+}
+
 /// A binding as the table has it; what it carries beside that, if it is ours.
-type Carried = (Timestamp, Holders, Option<Arc<Origin>>);
+type Carried = (Timestamp, Holders, Option<Arc<Origin>>, Holders);
 
 /// One line about a binding, by the table. `seed`: what it carries if it becomes ours by this line.
 fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Carried>) {
@@ -169,8 +194,8 @@ fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Car
 
 /// Takes a binding out of whichever map it is in: it is in one at most.
 fn take(ledger: &mut Ledger, binding: &Binding) -> (Tenure, Option<Carried>) {
-    if let Some(Owned { until, holders, origin, hold }) = ledger.owned.remove(binding) {
-        return (Tenure::Owned(hold), Some((until, holders, origin)));
+    if let Some(Owned { until, holders, origin, hold, lost }) = ledger.owned.remove(binding) {
+        return (Tenure::Owned(hold), Some((until, holders, origin, lost)));
     }
     let refused = ledger.refused.remove(binding).map(Tenure::Refused);
     let gone = ledger.gone.remove(binding).map(Tenure::Gone);
@@ -185,8 +210,8 @@ fn put(ledger: &mut Ledger, binding: &Binding, tenure: Tenure, carried: Option<C
         (Tenure::Standing(since), _) => drop(ledger.standing.insert(binding, since)),
         (Tenure::Refused(attempt), _) => drop(ledger.refused.insert(binding, attempt)),
         (Tenure::Gone(since), _) => drop(ledger.gone.insert(binding, since)),
-        (Tenure::Owned(hold), Some((until, holders, origin))) => {
-            ledger.owned.insert(binding, Owned { until, holders, origin, hold });
+        (Tenure::Owned(hold), Some((until, holders, origin, lost))) => {
+            ledger.owned.insert(binding, Owned { until, holders, origin, hold, lost });
         }
         // Nothing becomes ours but by an intent, and that carries all.
         (Tenure::Owned(_), None) => {}
@@ -211,7 +236,12 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
     }
     let (holders, origin) = shared(ledger, holders, stamp);
     let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None };
-    turn(ledger, binding, Said::Intended(*verb, call), Some((*until, holders.clone(), origin.clone())));
+    turn(
+        ledger,
+        binding,
+        Said::Intended(*verb, call),
+        Some((*until, holders.clone(), origin.clone(), Holders::default())),
+    );
     if let Some(owned) = ledger.owned.get_mut(binding).filter(|_| *verb != Verb::Revoke) {
         owned.holders = holders;
         owned.origin = origin;
@@ -227,6 +257,13 @@ fn compact(mut ledger: Ledger) -> Ledger {
         owned.origin = origin;
     }
     ledger.owned = owned;
+    let mut lists: HashSet<Arc<[Text]>> = HashSet::new();
+    for resolved in ledger.grants.values_mut().flat_map(|terms| terms.places.iter_mut()).map(|(_, resolved)| resolved) {
+        match lists.get(&resolved.places) {
+            Some(list) => resolved.places = list.clone(),
+            None => drop(lists.insert(resolved.places.clone())),
+        }
+    }
     ledger
 }
 

@@ -16,12 +16,10 @@
 //! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | .         | held    | .       | gone   | nothing
 //! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
 //! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | .         | held    | drifted | gone   | nothing
-//! drifted    | restoring | renewing | revoking*| .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
+//! drifted    | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
 //! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | .         | held    | drifted | gone   | nothing
 //! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | revoking  | held    | .       | gone   | nothing
 //! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
-//! revoking*  | uncertain | renewing | revoking*| settling*| revoking*| settling*| revoking* | revoking* | nothing | revoking* | held    | drifted | gone   | nothing
-//! settling*  | uncertain | .        | revoking*| .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
 //! ```
 //!
 //! Why these, of those that could be otherwise:
@@ -31,8 +29,7 @@
 //! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
 //! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
 //! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
-//! - With a star: somebody had taken it away by hand before it had to go. A grant that was suspended and is resumed does not give
-//!   that back, so it is *drifted* again, and until its grants are over it is not forgotten.
+//! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others.
 //! - *settling + grant* is *uncertain*: while a debt is open, what appears there is ours to end.
 //!
 //! Journals before format 2 were written by a release that closed what was answered with *standing* unless it had been confirmed:
@@ -75,10 +72,10 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
     match (was, said) {
         (Owned(hold), Said::Intended(verb, call)) => Owned(intended(hold, verb, call)),
         (Owned(hold), Said::Came(fate, knew)) => came(hold, fate, knew, settled),
-        (Owned(Hold::Revoking { sure, call, retry, away }), Said::Retried(count, last, trouble)) => {
+        (Owned(Hold::Revoking { sure, call, retry }), Said::Retried(count, last, trouble)) => {
             let until = retry.and_then(|attempt| attempt.until);
             let retry = Some(Box::new(Attempt { count, last, trouble: trouble.clone(), until }));
-            Owned(Hold::Revoking { sure, call, retry, away })
+            Owned(Hold::Revoking { sure, call, retry })
         }
         (was @ Owned(_), Said::Retried(..)) => was,
         (Owned(hold), Said::Disputed) => Owned(match hold {
@@ -89,16 +86,11 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
             Hold::Held { sure, .. } | Hold::Renewing { sure, .. } | Hold::Restoring { sure, .. } => {
                 Hold::Drifted { sure, retry: None }
             }
-            Hold::Revoking { sure, away: true, .. } => {
-                Hold::Drifted { sure: sure.unwrap_or(Sure::Disputed), retry: None }
-            }
-            // Its removal was answered, so that it was ours is beyond doubt.
-            Hold::Settling { away: true, .. } => Hold::Drifted { sure: Sure::Answered, retry: None },
             Hold::Granting(_)
             | Hold::Uncertain(_)
             | Hold::Drifted { .. }
-            | Hold::Revoking { away: false, .. }
-            | Hold::Settling { away: false, .. } => hold,
+            | Hold::Revoking { .. }
+            | Hold::Settling { .. } => hold,
         }),
         (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
         (_, Said::Forgotten) => Nothing,
@@ -114,13 +106,10 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
 fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
     let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
     match (verb, hold) {
-        (Verb::Revoke, Hold::Revoking { sure, retry, away, .. }) => {
-            Hold::Revoking { sure, call: Some(Box::new(call)), retry, away }
+        (Verb::Revoke, Hold::Revoking { sure, retry, .. }) => {
+            Hold::Revoking { sure, call: Some(Box::new(call)), retry }
         }
-        (Verb::Revoke, hold) => {
-            let away = matches!(hold, Hold::Drifted { .. } | Hold::Settling { away: true, .. });
-            Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None, away }
-        }
+        (Verb::Revoke, hold) => Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None },
         // The answer of the call before never came: it may still land.
         (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
         (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
@@ -211,13 +200,13 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
                 Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
             }
         },
-        Hold::Revoking { sure, call: Some(call), retry, away } => {
+        Hold::Revoking { sure, call: Some(call), retry } => {
             let again = |trouble| {
                 let retry = Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
-                Owned(Hold::Revoking { sure, call: None, retry, away })
+                Owned(Hold::Revoking { sure, call: None, retry })
             };
             match fate {
-                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew, away }),
+                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew }),
                 Fate::Standing if settled || sure.is_some() => again(&unmarked()),
                 Fate::Standing | Fate::Gone => Nothing,
                 Fate::Failed(trouble) | Fate::Unknown(trouble) => again(trouble),

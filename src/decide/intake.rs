@@ -116,7 +116,9 @@ pub fn present(tree: &Tree) -> BTreeMap<GrantId, BTreeSet<Text>> {
 pub fn here<'a>(paths: impl Iterator<Item = &'a Text>) -> BTreeMap<GrantId, BTreeSet<Text>> {
     let mut present: BTreeMap<GrantId, BTreeSet<Text>> = BTreeMap::new();
     for path in paths {
-        if let Ok(id) = stem(path) {
+        // A link or a submodule of another name is nobody's file.
+        let yaml = path.ends_with(".yaml") || path.ends_with(".yml");
+        if let (true, Ok(id)) = (yaml, stem(path)) {
             present.entry(id).or_default().insert(path.clone());
         }
     }

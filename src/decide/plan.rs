@@ -1,6 +1,8 @@
 //! The table of the design: wanted, owned and seen to steps. Pure; the executor has nothing left to choose.
 
 use std::{
+    borrow::Cow,
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -8,14 +10,14 @@ use std::{
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, Binding, Cause, GrantId, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span, Stamp, Stated,
-    Step, Survey, Verb,
+    AskId, Attempt, Binding, Cause, GrantId, Hold, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span,
+    Stamp, Stated, Step, Survey, Text, Verb,
 };
 
 use super::{
     Targets,
-    desire::{Want, Wanted, earliest},
-    moment,
+    desire::{Want, Wanted, earliest, end_of},
+    moment, protects,
 };
 
 /// How long after our last write an absence has to be read before the binding is forgotten: AWS may answer with an older
@@ -27,6 +29,9 @@ pub const FRESH: Span = Span::minutes(1);
 const PATIENCE: Span = Span::minutes(10);
 /// How long after its intent a grant or renewal may still be sent.
 const ACT_BY: Span = Span::minutes(10);
+
+/// What is told of access that somebody took away.
+pub(super) const DRIFT: &str = "drift: removed by somebody else";
 
 pub(super) fn note(binding: &Binding, plan: &mut Plan, text: String) {
     plan.notes.push(Note { binding: binding.clone(), text });
@@ -67,9 +72,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
         match owned {
             None => ground.fresh_want(binding, want, &mut plan),
-            // Who may not begin now keeps nobody else's access: that ends as if it were not wanted.
-            Some((_, owned)) if !ground.goes_on(want, owned) => ground.end(binding, owned, &mut plan),
-            Some((_, owned)) => ground.keep(binding, want, owned, &mut plan),
+            Some((_, owned)) => ground.ours(binding, want, owned, &mut plan),
         }
     }
     unwanted.extend(ours);
@@ -148,6 +151,44 @@ impl Ground<'_> {
                 note(plan, "its place no longer exists".into());
             }
         }
+    }
+
+    /// Wanted, and ours or may be.
+    fn ours(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let drifted = matches!(owned.hold, Hold::Drifted { .. });
+        match self.without_lost(want, owned) {
+            // Who may not begin now keeps nobody else's access: that ends as if it were not wanted.
+            Some(want) if self.goes_on(&want, owned) => self.keep(binding, &want, owned, plan),
+            // Taken away by hand from all who want it: it stays so.
+            None | Some(_) if drifted => self.keep_away(binding, want, owned, plan),
+            None => {
+                note(binding, plan, DRIFT.into());
+                self.end(binding, owned, plan);
+            }
+            Some(_) => self.end(binding, owned, plan),
+        }
+    }
+
+    /// What is wanted by those from whom nobody took it by hand; of all where that is given back.
+    fn without_lost<'w>(&self, want: &'w Want, owned: &Owned) -> Option<Cow<'w, Want>> {
+        if self.policy.restore || !want.holders.iter().any(|(grant, ask)| owned.lost.contains(grant, ask)) {
+            return Some(Cow::Borrowed(want));
+        }
+        let holders = want.holders.without(&owned.lost);
+        let ends = holders.keys().filter_map(|id| {
+            let terms = self.ledger.grants.get(id)?;
+            Some((end_of(id, terms, self.policy), id))
+        });
+        let (until, last) = ends.max_by_key(|(end, id)| (*end, Reverse(*id)))?;
+        let barred = |(grant, ask): (&GrantId, &AskId)| {
+            let ask = self.ledger.grants.get(grant)?.asks.get(ask)?;
+            protects(&self.policy.limits.protected, ask).map(|(_, why)| why.into())
+        };
+        // One holder that may is enough.
+        let barred: Option<Vec<Text>> = holders.iter().map(barred).collect();
+        let barred = barred.and_then(|whys| whys.into_iter().min());
+        let last = last.clone();
+        Some(Cow::Owned(Want { until, last, holders, barred }))
     }
 
     /// Whether what is ours stays for those who want it: they have it already, or may have it now.

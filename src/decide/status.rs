@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Attempt, Binding, Freeze, GrantId, Hold, Ledger, Owned, Span, State, Sure, Terms, Text, Vouched};
+use crate::model::{
+    Attempt, Binding, Cause, Freeze, GrantId, Hold, Ledger, Owned, Span, State, Sure, Terms, Text, Vouched,
+};
 
-use super::{Allows, end_of, fold::cause, moment};
+use super::{Allows, SETTLE, end_of, fold::cause, moment};
 
 /// How long after its end a revocation is no longer just under way.
 pub const BOUND: Span = Span::seconds(30);
@@ -68,7 +70,9 @@ pub struct Owing {
     pub cause: String,
     /// `revoking`, `overdue`, or `settling`: revoked, read back, and watched until the absence has settled.
     pub state: &'static str,
+    /// As far as they are on record: what fails alike is summed up once an hour.
     pub attempts: u32,
+    /// `None`: by now it was tried again, and failed alike.
     pub next: Option<Timestamp>,
     pub trouble: Option<String>,
 }
@@ -117,6 +121,11 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
             };
             let trouble = owned.hold.retry().map(|attempt| attempt.trouble.to_string());
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
+        }
+        // Taken away by hand from this one, whoever has it now.
+        for id in owned.lost.keys().filter(|id| owned.holders.keys().all(|holder| holder != *id)) {
+            let (binding, until) = (binding.clone(), ends.get(id).copied().unwrap_or(owned.until));
+            access.entry(id).or_default().push(Access { binding, state: "drifted", until, trouble: None });
         }
     }
     for (id, terms) in &ledger.grants {
@@ -191,8 +200,12 @@ fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
         if live_holders(ledger, owned, ends, now).next().is_some() {
             continue;
         }
-        let ended = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
-        let ended = ended.unwrap_or(owned.until).min(now);
+        // Gone, and kept in mind only because somebody took it from a grant that goes on.
+        let quiet = matches!(&owned.hold, Hold::Settling { wrote } if SETTLE.after(*wrote) <= now);
+        if quiet && owned.lost.keys().any(|id| ledger.grants.contains_key(id)) {
+            continue;
+        }
+        let (cause, ended) = over(ledger, owned, ends, now);
         let state = match &owned.hold {
             Hold::Settling { .. } => "settling",
             _ if BOUND.after(ended) < now => "overdue",
@@ -204,14 +217,34 @@ fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
             binding: binding.clone(),
             grants: owned.holders.keys().cloned().collect(),
             ended,
-            cause: cause(ledger, owned).0.to_string(),
+            cause: cause.to_string(),
             state,
             attempts: retry.map_or(0, |attempt| attempt.count),
-            next: retry.map(Attempt::next),
+            next: retry.map(Attempt::next).filter(|next| *next > now),
             trouble: retry.map(|attempt| attempt.trouble.to_string()),
         });
     }
     owed
+}
+
+/// Why access has to go, and since when. A grant may be over and its end not be on record: while nobody runs, and while the
+/// journal cannot be written.
+fn over(ledger: &Ledger, owned: &Owned, ends: &Ends<'_>, now: Timestamp) -> (Cause, Timestamp) {
+    let unrecorded = owned.holders.keys().filter_map(|id| {
+        let terms =
+            ledger.grants.get(id).filter(|terms| owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask)))?;
+        let cause = match terms.state {
+            State::Live => Cause::Expired,
+            State::Withdrawn { .. } => Cause::Withdrawn,
+            State::Suspended { .. } => Cause::Suspended,
+        };
+        ends.get(id).map(|end| (*end, cause))
+    });
+    let recorded = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
+    match unrecorded.max_by_key(|(end, _)| *end) {
+        Some((end, cause)) if recorded.is_none_or(|at| at < end) => (cause, end.min(now)),
+        _ => (cause(ledger, owned).0, recorded.unwrap_or(owned.until).min(now)),
+    }
 }
 
 /// The grants that a binding is still held for.

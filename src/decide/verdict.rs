@@ -8,8 +8,10 @@ use super::{
     desire::{Want, earliest},
     fold::cause,
     moment,
-    plan::{FRESH, Ground, SETTLE, note},
+    plan::{DRIFT, FRESH, Ground, SETTLE, note},
 };
+
+const AGAIN: &str = "drift: removed by somebody else, and there again: it ends with the grant";
 
 /// What is known of a call whose answer was lost.
 enum Recall {
@@ -28,10 +30,6 @@ impl Ground<'_> {
     /// Wanted and ours, or may be.
     pub(super) fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         match &owned.hold {
-            // Gone by hand before its grant was suspended: that is not what was taken back, and is not given back.
-            Hold::Revoking { away: true, .. } | Hold::Settling { away: true, .. } => {
-                plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
-            }
             Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } => self.find(binding, want, owned, plan),
             Hold::Revoking { .. } => {
                 // Whether it went nobody knows: a grant over it settles that, whatever is there.
@@ -87,42 +85,51 @@ impl Ground<'_> {
     /// Wanted and ours.
     fn hold(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         let drifted = matches!(owned.hold, Hold::Drifted { .. } | Hold::Restoring { .. });
+        if drifted && (self.standstill.is_some() || want.barred.is_some()) {
+            return self.keep_away(binding, want, owned, plan);
+        }
         let seen = self.survey.seen(binding, Timestamp::MIN);
-        let free = self.standstill.is_none() && want.barred.is_none();
-        // Begun, and not done: a call that failed or was cut off.
-        let begun = matches!(owned.hold, Hold::Drifted { retry: Some(_), .. } | Hold::Restoring { .. });
-        let asked = begun || want.holders.keys().any(|grant| owned.holders.keys().all(|had| had != grant));
         match seen {
             Seen::Gone => return plan.records.push(gone(binding, owned)),
             Seen::Absent if !drifted => {
                 return plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
             }
-            // Given back where the operator has it so; or a grant that never had it asks for it now.
-            Seen::Absent | Seen::Unread if drifted && (self.policy.restore || asked) && free => {
-                if self.pauses(binding, owned.hold.retry(), want.until, plan) {
-                    return;
-                }
-                match seen {
-                    Seen::Absent => {
-                        let cause = if asked { Cause::Merged } else { Cause::Drift };
-                        plan.steps.push(self.step(Verb::Grant, binding, want, cause, Seen::Absent));
-                    }
-                    _ => plan.reads.push(binding.clone()),
-                }
+            Seen::Absent | Seen::Unread if drifted && self.pauses(binding, owned.hold.retry(), want.until, plan) => {
                 return;
             }
-            Seen::Present { .. } if drifted => {
-                note(binding, plan, "drift: removed by somebody else, and there again: it ends with the grant".into());
+            // A grant that never had it asks for it now; or it is given back, where the operator has it so.
+            Seen::Absent if drifted => {
+                let asked = want.holders.iter().any(|(grant, ask)| !owned.lost.contains(grant, ask));
+                let cause = if asked { Cause::Merged } else { Cause::Drift };
+                return plan.steps.push(self.step(Verb::Grant, binding, want, cause, Seen::Absent));
             }
-            Seen::Absent | Seen::Unread | Seen::Blind(_) if drifted => {
-                return note(binding, plan, "drift: removed by somebody else".into());
-            }
+            Seen::Unread if drifted => return plan.reads.push(binding.clone()),
+            Seen::Blind(_) if drifted => return note(binding, plan, DRIFT.into()),
+            Seen::Present { .. } if drifted => note(binding, plan, AGAIN.into()),
             Seen::Present { ours: None } if self.marks(binding) => {
                 let text = "our marker is gone: somebody took it off; it ends with the grant all the same";
                 note(binding, plan, text.into());
             }
             Seen::Absent | Seen::Present { .. } | Seen::Unread | Seen::Blind(_) => {}
         }
+        self.renew(binding, want, owned, plan);
+    }
+
+    /// Taken away by hand from all who want it, or nobody may have it now: it stays away.
+    pub(super) fn keep_away(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        match self.survey.seen(binding, Timestamp::MIN) {
+            Seen::Gone => plan.records.push(gone(binding, owned)),
+            Seen::Present { .. } => {
+                note(binding, plan, AGAIN.into());
+                self.renew(binding, want, owned, plan);
+            }
+            Seen::Absent | Seen::Unread | Seen::Blind(_) => note(binding, plan, DRIFT.into()),
+        }
+    }
+
+    /// Moves its end, and puts on record who relies on it.
+    fn renew(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let seen = self.survey.seen(binding, Timestamp::MIN);
         // A marker may have whole seconds only.
         let otherwise = |end: &Timestamp| end.as_second() != want.until.as_second();
         let marked_otherwise = matches!(seen, Seen::Present { ours: Some(end) } if otherwise(end));
@@ -144,7 +151,7 @@ impl Ground<'_> {
     pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
-            Hold::Settling { wrote, away } => {
+            Hold::Settling { wrote } => {
                 let settled = SETTLE.after(*wrote);
                 if self.now < settled {
                     plan.wake = earliest(plan.wake, settled);
@@ -152,8 +159,8 @@ impl Ground<'_> {
                 }
                 since = settled;
                 match self.survey.seen(binding, settled) {
-                    // Its grant may be resumed, and must not give it back.
-                    Seen::Absent if *away && self.goes_on_later(owned) => return,
+                    // Those from whom it was taken by hand are not over, and must not get it back.
+                    Seen::Absent if self.goes_on_without(owned) => return,
                     Seen::Absent => return plan.records.push(self.forget(binding, owned, "absent, and settled")),
                     Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
                     Seen::Unread => return plan.reads.push(binding.clone()),
@@ -202,10 +209,10 @@ impl Ground<'_> {
         });
     }
 
-    /// Whether a grant that holds it is not over: it is suspended, or held.
-    fn goes_on_later(&self, owned: &Owned) -> bool {
+    /// Whether a grant from which it was taken by hand is not over: it goes on without it, is suspended, or held.
+    fn goes_on_without(&self, owned: &Owned) -> bool {
         owned
-            .holders
+            .lost
             .iter()
             .any(|(grant, ask)| self.ledger.grants.get(grant).is_some_and(|terms| terms.asks.contains_key(ask)))
     }

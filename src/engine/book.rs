@@ -191,7 +191,11 @@ impl Book {
             Ok(()) => {}
             Err(error) => {
                 fault.mending = None;
-                fault.why = error.to_string();
+                let why = error.to_string();
+                if fault.why != why {
+                    tracing::error!(error = why, "the journal still cannot be written");
+                    fault.why = why;
+                }
                 if !self.journal.reserve(false) {
                     self.starved = Some(now);
                 }

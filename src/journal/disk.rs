@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -76,6 +76,15 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Closing is not enough: a child that is just being started has the file open until its own program begins.
         let _ = self.0.unlock();
+    }
+}
+
+impl Lock {
+    /// Whether the file that others would lock is still the one that we hold: somebody may have tidied it away.
+    pub fn holds(&self, state: &Path) -> bool {
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        let (ours, theirs) = (self.0.metadata().map(identity), fs::metadata(state.join("lock")).map(identity));
+        matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 }
 

@@ -202,7 +202,13 @@ impl FileJournal {
     fn unmoved(&self) -> Result<(), JournalError> {
         let found = fs::metadata(&self.path).map_err(failed("read", &self.path))?;
         let next = read::segment(&self.state, self.segment.head.seq + 1);
-        if identity(&found) != self.identity {
+        if !self.lock.holds(&self.state) {
+            let lock = self.state.join("lock");
+            Err(JournalError::Moved(format!(
+                "{} is not the one that this process locked: leave it alone",
+                lock.display()
+            )))
+        } else if identity(&found) != self.identity {
             Err(JournalError::Moved(format!("{} was replaced since this process opened it", self.path.display())))
         } else if found.len() != self.segment.length {
             Err(JournalError::Moved(format!(
@@ -287,6 +293,21 @@ impl Journal for FileJournal {
     fn reopen(&mut self) -> Result<Vec<Line>, JournalError> {
         let retracted = self.retract();
         self.spoil(true, retracted)?;
+        if !self.lock.holds(&self.state) {
+            // Another writer may have taken the new one: then this one writes no more.
+            let lock = disk::lock(&self.state);
+            self.lock = self.spoil(false, lock)?;
+        }
+        // An older copy, put in its place: what was recorded since is owed all the same.
+        let ours = read::goes_through(&self.state, &self.segment.head);
+        if !self.spoil(false, ours)? {
+            let (state, seq) = (self.state.display(), self.segment.head.seq);
+            let why = format!(
+                "the journal in {state} is another one than this process wrote: it does not hold line {seq} as it was written; \
+                 put that one back"
+            );
+            return self.spoil(false, Err(JournalError::Moved(why)));
+        }
         let mut lines = Vec::new();
         let again = read::latest(&self.state, &mut |line| lines.push(line)).and_then(|latest| {
             let stillborn = latest.stillborn.clone();

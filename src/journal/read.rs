@@ -136,6 +136,23 @@ fn gap(path: &Path, head: &Head) -> JournalError {
     ))
 }
 
+/// Whether the chain goes through a place where it ended before.
+pub(super) fn goes_through(state: &Path, head: &Head) -> Result<bool, JournalError> {
+    let segments = segments(state)?;
+    let Some(place) = segments.iter().rposition(|(first, _)| *first <= head.seq) else { return Ok(false) };
+    let Some((first, path)) = segments.get(place) else { return Ok(false) };
+    let before = match place.checked_sub(1).and_then(|before| segments.get(before)) {
+        Some((_, before)) => last_line(before, first - 1)?,
+        None => Head::origin(),
+    };
+    let mut found = false;
+    walk(path, before, |at, _| {
+        found |= at == *head;
+        Ok::<_, JournalError>(())
+    })?;
+    Ok(found)
+}
+
 /// The last line of a segment that another one follows, which must be line `seq`.
 fn last_line(path: &Path, seq: u64) -> Result<Head, JournalError> {
     // Longer than any commit line.

@@ -24,6 +24,29 @@ impl Holders {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, grant: &GrantId, ask: &AskId) -> bool {
+        self.asks(grant).any(|held| held == ask)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        others.iter().for_each(|(grant, ask)| all.insert(grant.clone(), *ask));
+        all
+    }
+
+    /// These without those.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let left = self.iter().filter(|(grant, ask)| !others.contains(grant, ask));
+        left.map(|(grant, ask)| (grant.clone(), *ask)).collect()
+    }
+
     /// The grants, each once, in order.
     pub fn keys(&self) -> impl Iterator<Item = &GrantId> {
         self.0.chunk_by(|(one, _), (other, _)| one == other).filter_map(|pairs| pairs.first()).map(|(grant, _)| grant)

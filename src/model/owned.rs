@@ -15,6 +15,10 @@ pub struct Owned {
     /// Where the latest end comes from.
     pub origin: Option<Arc<Origin>>,
     pub hold: Hold,
+    /// From whom somebody took it away by hand. They do not get it back by another grant's asking, nor by a suspension that ends:
+    /// only `drift: restore` gives it back.
+    #[serde(default, skip_serializing_if = "Holders::is_empty")]
+    pub lost: Holders,
 }
 
 /// Where in its life a binding is that is ours or may be. `decide::hold` has the table of how one becomes another; each has
@@ -35,26 +39,10 @@ pub enum Hold {
     Drifted { sure: Sure, retry: Option<Box<Attempt>> },
     /// Somebody took it away, and it is being given back: `drift: restore`.
     Restoring { sure: Sure, call: Box<Call> },
-    /// It has to go. Without `sure` nobody knows whether it ever came. `away`: somebody had taken it away before, and a grant
-    /// that was suspended does not give that back.
-    Revoking {
-        sure: Option<Sure>,
-        call: Option<Box<Call>>,
-        retry: Option<Box<Attempt>>,
-        #[serde(default, skip_serializing_if = "is_not")]
-        away: bool,
-    },
+    /// It has to go. Without `sure` nobody knows whether it ever came.
+    Revoking { sure: Option<Sure>, call: Option<Box<Call>>, retry: Option<Box<Attempt>> },
     /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done.
-    Settling {
-        wrote: Timestamp,
-        #[serde(default, skip_serializing_if = "is_not")]
-        away: bool,
-    },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_not(flag: &bool) -> bool {
-    !flag
+    Settling { wrote: Timestamp },
 }
 
 /// Why we say that access is ours.
@@ -204,6 +192,8 @@ struct Stored {
     holders: Holders,
     origin: Option<Arc<Origin>>,
     hold: Option<Hold>,
+    #[serde(default)]
+    lost: Holders,
     landed: Option<Landed>,
     #[serde(default)]
     disputed: bool,
@@ -236,18 +226,35 @@ struct Pending {
 
 impl From<Stored> for Owned {
     fn from(stored: Stored) -> Self {
-        let Stored { until, holders, origin, hold, .. } = &stored;
+        let Stored { until, holders, origin, hold, lost, .. } = &stored;
         let (until, holders, origin, hold) = (*until, holders.clone(), origin.clone(), hold.clone());
+        let mut lost = lost.clone();
         let hold = hold.unwrap_or_else(|| stored.flags());
-        Self { until, holders, origin, hold }
+        // Whose it was is the same, where nothing says otherwise.
+        if lost.is_empty() && matches!(hold, Hold::Drifted { .. } | Hold::Restoring { .. }) {
+            lost.clone_from(&holders);
+        }
+        Self { until, holders, origin, hold, lost }
     }
 }
 
 impl Stored {
     /// What the flags came to. When in doubt it is ours and owed.
     fn flags(self) -> Hold {
-        let Self { until, holders: _, origin: _, hold: _, landed, disputed, drifted, open, wrote, revoked, attempt } =
-            self;
+        let Self {
+            until,
+            holders: _,
+            origin: _,
+            hold: _,
+            lost: _,
+            landed,
+            disputed,
+            drifted,
+            open,
+            wrote,
+            revoked,
+            attempt,
+        } = self;
         let sure = if disputed { Sure::Disputed } else { Sure::Answered };
         let yes = landed == Some(Landed::Yes);
         let call = |retry| {
@@ -259,13 +266,13 @@ impl Stored {
         };
         match (call(attempt.clone()), wrote) {
             (Some((Verb::Revoke, call)), _) => {
-                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt, away: drifted }
+                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt }
             }
             (Some((Verb::Grant, call)), _) if landed == Some(Landed::No) && !revoked => Hold::Granting(call),
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },
             (Some((Verb::Grant, call)), _) => Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt })),
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
-            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), away: false },
+            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until) },
             (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
             (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt })),

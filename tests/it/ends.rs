@@ -25,23 +25,23 @@ accounts:
 policies: [AmazonEC2ReadOnlyAccess]
 directory: { windows: ['CORP\jdoe', 'CORP\ops'] }
 "#;
-const HOST: &str =
+pub const HOST: &str =
     r"windows-admin: { user: CORP\jdoe, account: prod, region: us-east-1, instances: { AccessGroup: JITAdmins } }";
-const POLICY: &str = "iam-policy: { account: prod, role: OpsOnCall, policy: AmazonEC2ReadOnlyAccess }";
-const GROUP: &str = "iam-group: { account: prod, user: jdoe, group: Auditors }";
+pub const POLICY: &str = "iam-policy: { account: prod, role: OpsOnCall, policy: AmazonEC2ReadOnlyAccess }";
+pub const GROUP: &str = "iam-group: { account: prod, user: jdoe, group: Auditors }";
 
-struct Story {
-    sim: Sim,
-    world: World,
-    clock: Arc<ManualClock>,
+pub struct Story {
+    pub sim: Sim,
+    pub world: World,
+    pub clock: Arc<ManualClock>,
 }
 
-fn nine() -> Timestamp {
+pub fn nine() -> Timestamp {
     "2026-11-20T09:00:00Z".parse().unwrap()
 }
 
 impl Story {
-    async fn begin() -> Self {
+    pub async fn begin() -> Self {
         let accounts = serde_saphyr::from_str("prod: { id: \"123456789012\", regions: [us-east-1] }").unwrap();
         let policy = Policy { accounts: Some(accounts), ..Policy::default() };
         let clock = Arc::new(ManualClock::new(nine()));
@@ -54,7 +54,7 @@ impl Story {
     }
 
     /// Merges a grant and lets the daemon do what it can.
-    async fn grant(&mut self, id: &str, ttl: &str, access: &[&str]) {
+    pub async fn grant(&mut self, id: &str, ttl: &str, access: &[&str]) {
         let access: String = access.iter().map(|ask| format!("  - {ask}\n")).collect();
         self.sim
             .repo
@@ -65,21 +65,21 @@ impl Story {
         self.sim.poll().await;
     }
 
-    fn clock_now(&self) -> Timestamp {
+    pub fn clock_now(&self) -> Timestamp {
         self.sim.clock_now()
     }
 
-    async fn pass(&mut self, span: Span) {
+    pub async fn pass(&mut self, span: Span) {
         self.sim.advance(span.after(self.clock_now())).await;
     }
 
-    fn fault(&self, on: On, trouble: Failure, times: Option<u32>) {
+    pub fn fault(&self, on: On, trouble: Failure, times: Option<u32>) {
         let times = times.and_then(std::num::NonZeroU32::new);
         let fault = Fault { surface: None, place: None, on, trouble, times };
         self.world.edit(|state| state.faults.push(fault.clone())).unwrap();
     }
 
-    fn host(&self, change: impl Fn(&mut grantd::surface::world::Host)) {
+    pub fn host(&self, change: impl Fn(&mut grantd::surface::world::Host)) {
         self.world
             .edit(|state| {
                 let account = state.accounts.get_mut("123456789012").unwrap();
@@ -88,16 +88,16 @@ impl Story {
             .unwrap();
     }
 
-    fn has(&self, what: &str) -> bool {
+    pub fn has(&self, what: &str) -> bool {
         self.world.show().unwrap().contains(what)
     }
 
-    fn hold(&self) -> Hold {
+    pub fn hold(&self) -> Hold {
         self.sim.daemon.as_ref().unwrap().cycle.ledger().owned.values().next().unwrap().hold.clone()
     }
 
     /// How many intents to do this are on record.
-    fn intents(&self, asked: Verb) -> usize {
+    pub fn intents(&self, asked: Verb) -> usize {
         self.sim
             .lines()
             .iter()
@@ -106,15 +106,15 @@ impl Story {
     }
 }
 
-const ADMIN: &str = r"corp\jdoe";
-const ATTACHED: &str = "AmazonEC2ReadOnlyAccess";
+pub const ADMIN: &str = r"corp\jdoe";
+pub const ATTACHED: &str = "AmazonEC2ReadOnlyAccess";
 
 /// Whether there is time for all of it.
 fn soak() -> bool {
     std::env::vars_os().any(|(name, _)| name == "GRANTD_SOAK")
 }
 
-fn run(story: impl AsyncFnOnce(Story)) {
+pub fn run(story: impl AsyncFnOnce(Story)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { story(Story::begin().await).await });
 }

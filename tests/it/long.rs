@@ -167,7 +167,7 @@ async fn a_debt_that_fails_for_two_days_is_tried_every_five_minutes_and_is_a_lin
     let told = tally(&kinds);
     assert_eq!((told["intend"], told["fate"]), (1, 1), "the first failure has its lines: {told:?}");
     assert!((46..=50).contains(&told["retried"]), "one line an hour: {told:?}");
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.keys().copied().collect::<Vec<_>>(), ["fate", "intend", "retried", "sent"]);
     let (mut covered, mut last) = (1, end);
     for line in sim.lines() {
         if let Record::Retried { count, first, last: until, trouble, request: _, .. } = line.record {
@@ -237,7 +237,9 @@ async fn a_journal_that_is_away_for_a_day_owes_what_it_is_about() {
     let owed = sim.lines().len() - before;
     assert!(owed <= 12, "{owed} lines about two accesses");
     let kinds = kinds(&sim, "iam-group", end);
-    assert_eq!(tally(&kinds), BTreeMap::from([("fate", 1), ("intend", 1), ("retried", 1)]));
+    let told = tally(&kinds);
+    assert_eq!((told["intend"], told["fate"]), (1, 1), "{told:?}");
+    assert!(told["retried"] <= 2, "one for the day, and one since: {told:?}");
     break_writes(&world, None, None);
     sim.advance(Span::minutes(24 * 60 + 8).after(end)).await;
     assert_eq!(present(&world), 0);
@@ -355,7 +357,8 @@ fn ten_thousand_ends_are_recorded_in_portions() {
         book.mend(now);
         portions += 1;
         // One lands in the middle of it.
-        if let (2, Some((n, intent))) = (portions, open.pop()) {
+        if portions == 2 {
+            let (n, intent) = open.pop().unwrap();
             book.write_anyway(now, vec![fate(Verb::Revoke, n, intent, Fate::Done, now)]);
         }
         assert!(portions < 30, "it never ends");

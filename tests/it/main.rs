@@ -11,6 +11,7 @@
 mod aws;
 mod binary;
 mod crash;
+mod drift;
 mod ends;
 mod faults;
 mod house;

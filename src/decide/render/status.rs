@@ -57,9 +57,12 @@ pub fn status_text(status: &Status) -> String {
         let grants: Vec<_> = grants.iter().map(|id| id.as_str()).collect();
         let _ = writeln!(text, "{} {binding}", paint(style, format!("{state:<9}")));
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{}: {cause} at {}", grants.join(", "), moment(*ended))));
-        if let (Some(trouble), Some(next)) = (trouble, next) {
-            let next = moment(*next);
-            let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
+        if let Some(trouble) = trouble {
+            let next = next.map_or_else(
+                || "on record, tried again at least every 5 minutes".to_owned(),
+                |next| format!("next at {}", moment(next)),
+            );
+            let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, {next}")));
         }
     }
     for Waiting { binding, attempts, next, trouble } in waiting {

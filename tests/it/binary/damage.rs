@@ -281,3 +281,65 @@ fn on_a_disk_that_became_read_only_the_start_ends_what_is_due() {
     assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
     drop(disk);
 }
+
+/// Whoever tidies the lock away lets a second daemon in: the first one writes no more, and the journal stays whole.
+#[test]
+fn a_lock_that_was_tidied_away_lets_one_write() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    let first = site.daemon();
+    site.merge("2026-11-20-jdoe-short", &grant("12s", GROUP));
+    until("jdoe is in the group", || site.in_group().then_some(()));
+    fs::remove_file(site.state().join("lock")).unwrap();
+    let second = site.daemon();
+    site.merge("2026-11-20-jdoe-host", &grant("8h", HOST));
+    until("jdoe is out of the group", || (!site.in_group()).then_some(()));
+    until("jdoe is on the host", || (site.on_host() == 1).then_some(()));
+    let log = first.stop();
+    assert!(log.contains("is not the one that this process locked"), "{log}");
+    assert!(!second.stop().contains("cannot be written"), "the second one holds the lock");
+    assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
+    let starts = site.history().into_iter().filter(|line| line["kind"] == "start").count();
+    assert_eq!(starts, 2, "the first one came back");
+}
+
+/// The end has come and is not on record, because nobody runs: `status` says why all the same.
+#[test]
+fn status_says_why_before_the_journal_does() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    site.merge("2026-11-20-jdoe-short", &grant("1s", GROUP));
+    site.fine(&["apply"]);
+    let status = until("it is over", || {
+        let status = site.json(&["status"]);
+        status["owed"].as_array().is_some_and(|owed| !owed.is_empty()).then_some(status)
+    });
+    assert_eq!(status["owed"][0]["cause"], "expired", "{status}");
+}
+
+/// An older copy of the journal under a daemon that runs is no journal to go on from: what was recorded since is owed, and ends.
+#[test]
+fn an_older_copy_under_a_running_daemon_makes_it_forget_nothing() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    let daemon = site.daemon();
+    let old = fs::read(site.segment()).unwrap();
+    site.merge("2026-11-20-jdoe-short", &grant("15s", GROUP));
+    until("jdoe is in the group", || site.in_group().then_some(()));
+    until("that is recorded", || (site.count("fate", "grant") == 1).then_some(()));
+    let new = site.state().join("journal/copy");
+    let newer = fs::read(site.segment()).unwrap();
+    fs::write(&new, &old).unwrap();
+    fs::rename(&new, site.segment()).unwrap();
+    until("the end came all the same", || (!site.in_group()).then_some(()));
+    daemon.said("put that one back");
+    std::thread::sleep(std::time::Duration::from_secs(11));
+    assert_eq!(site.count("accept", ""), 0, "it was begun anew");
+    // The right one is put back: what was done meanwhile is recorded behind it.
+    fs::write(&new, &newer).unwrap();
+    fs::rename(&new, site.segment()).unwrap();
+    until("the end is recorded", || (site.count("fate", "revoke") == 1).then_some(()));
+    daemon.stop();
+    assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
+    assert_eq!(site.count("accept", ""), 1);
+}

@@ -4,6 +4,28 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{Daemon, GROUP, HOST, Site, grant, until};
 
+/// A file that may not grow is an error like a full disk, not the end of the process: the end of the access comes all the same.
+#[test]
+fn a_limit_on_the_size_of_files_stops_grants_and_no_end() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    let daemon = site.daemon();
+    site.merge("2026-11-20-jdoe-short", &grant("6s", GROUP));
+    until("jdoe is in the group", || site.in_group().then_some(()));
+    until("that is recorded", || (site.count("fate", "grant") == 1).then_some(()));
+    let whole = getrlimit(Resource::Fsize);
+    let size = std::fs::metadata(site.segment()).unwrap().len();
+    let most = |current| prlimit(Some(Pid::from_child(&daemon.child)), Resource::Fsize, current).unwrap();
+    // The world's file stays below it.
+    most(Rlimit { current: Some(size.max(4096)), maximum: whole.maximum });
+    until("the end came all the same", || (!site.in_group()).then_some(()));
+    most(Rlimit { current: whole.current, maximum: whole.maximum });
+    until("the end is recorded", || (site.count("fate", "revoke") == 1).then_some(()));
+    let log = daemon.stop();
+    assert!(log.contains("grants stop, revocations go on") && log.contains("the journal is back"), "{log}");
+    assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
+}
+
 /// Lets the daemon open nothing more, or as much as before.
 fn limit(daemon: &Daemon, most: Option<u64>) {
     let whole = getrlimit(Resource::Nofile);

@@ -1,0 +1,162 @@
+//! What somebody took away by hand belongs to those from whom it was taken: no other grant's asking, failing or ending gives it back
+//! to them, and no suspension that ends does. Only `drift: restore` does.
+
+use grantd::{
+    decide::status,
+    model::{Cause, Hold, Policy, Record, Span, Verb},
+    surface::world::{Failure, On},
+};
+
+use crate::ends::{ADMIN, HOST, Story, nine, run};
+
+/// The first of two grants had it, and somebody took it away and that is on record.
+async fn taken(story: &mut Story) {
+    story.grant("jdoe-one", "20h", &[HOST]).await;
+    assert!(story.has(ADMIN));
+    take(story);
+    story.sim.sweep().await;
+    assert!(matches!(story.hold(), Hold::Drifted { .. }), "{:?}", story.hold());
+}
+
+fn take(story: &Story) {
+    story.host(|host| host.administrators.retain(|member| member.user.0.contains("ops")));
+}
+
+fn withdraw(story: &Story, id: &str) {
+    std::fs::remove_file(story.sim.repo.path.join(format!("grants/{id}.yaml"))).unwrap();
+    story.sim.repo.commit(story.clock_now(), "withdraw");
+}
+
+fn configure(story: &mut Story, restore: bool) {
+    story.sim.policy.restore = restore;
+    let policy: Policy = story.sim.policy.clone();
+    story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy.into());
+}
+
+/// For whom, and why, calls to grant were made.
+fn grants(story: &Story) -> Vec<(Vec<String>, Cause)> {
+    let one = |record: Record| match record {
+        Record::Intend { verb: Verb::Grant, holders, cause, .. } => {
+            Some((holders.keys().map(ToString::to_string).collect(), cause))
+        }
+        _ => None,
+    };
+    story.sim.lines().into_iter().filter_map(|line| one(line.record)).collect()
+}
+
+fn shown(story: &Story, id: &str) -> Vec<&'static str> {
+    let cycle = &story.sim.daemon.as_ref().unwrap().cycle;
+    let status = status(cycle.ledger(), &story.sim.policy, story.clock_now());
+    let grant = status.grants.into_iter().find(|grant| grant.id.as_str() == id);
+    grant.map(|grant| grant.access.iter().map(|access| access.state).collect()).unwrap_or_default()
+}
+
+/// Over a restart as well: it is on record.
+fn again(story: &mut Story, restart: bool) {
+    if restart {
+        story.sim.kill();
+        story.sim.start();
+    }
+}
+
+#[test]
+fn a_short_grant_brings_back_its_own_time_and_no_more() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            taken(&mut story).await;
+            story.grant("jdoe-two", "10m", &[HOST]).await;
+            assert!(story.has(ADMIN), "who asks anew has it");
+            again(&mut story, restart);
+            assert_eq!(grants(&story)[1], (vec!["jdoe-two".to_owned()], Cause::Merged));
+            assert_eq!((shown(&story, "jdoe-one"), shown(&story, "jdoe-two")), (vec!["drifted"], vec!["live"]));
+            story.pass(Span::minutes(11)).await;
+            assert!(!story.has(ADMIN), "the ten minutes are over");
+            again(&mut story, restart);
+            for _ in 0..4 {
+                story.pass(Span::minutes(10)).await;
+                story.sim.sweep().await;
+                assert!(!story.has(ADMIN) && shown(&story, "jdoe-one") == ["drifted"]);
+            }
+            // What appears there is ours to end, and a third grant has its own time, too.
+            story.grant("jdoe-three", "10m", &[HOST]).await;
+            assert!(story.has(ADMIN));
+            withdraw(&story, "jdoe-three");
+            story.sim.poll().await;
+            assert!(!story.has(ADMIN), "withdrawn");
+            story.pass(Span::hours(20)).await;
+            story.pass(Span::minutes(10)).await;
+            story.sim.sweep().await;
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            assert!(ledger.owned.is_empty() && !story.has(ADMIN), "nothing is kept for ever: {:?}", ledger.owned);
+        });
+    }
+}
+
+#[test]
+fn a_grant_that_failed_over_drift_is_not_tried_for_whom_it_was_taken_from() {
+    for (restart, expire) in [(false, false), (true, false), (false, true), (true, true)] {
+        run(async |mut story| {
+            taken(&mut story).await;
+            story.fault(On::Write, Failure::Throttled, None);
+            story.grant("jdoe-two", "10m", &[HOST]).await;
+            assert!(!story.has(ADMIN));
+            if expire {
+                story.pass(Span::minutes(11)).await;
+            } else {
+                withdraw(&story, "jdoe-two");
+            }
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            again(&mut story, restart);
+            story.sim.poll().await;
+            story.pass(Span::hours(1)).await;
+            story.sim.sweep().await;
+            assert!(!story.has(ADMIN), "nobody asks for it");
+            assert!(grants(&story).iter().skip(1).all(|(whom, _)| whom == &["jdoe-two"]), "{:?}", grants(&story));
+            assert_eq!(shown(&story, "jdoe-one"), ["drifted"]);
+        });
+    }
+}
+
+#[test]
+fn what_is_no_longer_to_be_given_back_is_not() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "20h", &[HOST]).await;
+            configure(&mut story, true);
+            story.fault(On::Write, Failure::Throttled, None);
+            take(&story);
+            story.sim.sweep().await;
+            assert!(!story.has(ADMIN));
+            configure(&mut story, false);
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            again(&mut story, restart);
+            story.pass(Span::hours(1)).await;
+            story.sim.sweep().await;
+            assert!(!story.has(ADMIN), "`drift: report` now");
+            let causes: Vec<Cause> = grants(&story).into_iter().map(|(_, cause)| cause).collect();
+            assert_eq!(causes, [Cause::Merged, Cause::Drift], "it says why it was tried");
+            configure(&mut story, true);
+            story.pass(Span::minutes(6)).await;
+            assert!(story.has(ADMIN), "`drift: restore` again");
+            assert_eq!(shown(&story, "jdoe-one"), ["live"]);
+        });
+    }
+}
+
+#[test]
+fn nothing_is_given_over_drift_while_granting_stands_still() {
+    for restore in [false, true] {
+        run(async |mut story| {
+            taken(&mut story).await;
+            // Another history: granting is frozen.
+            story.sim.repo.git(nine(), &["commit", "--quiet", "--amend", "--allow-empty", "--message", "other"]);
+            story.sim.poll().await;
+            configure(&mut story, restore);
+            story.grant("jdoe-two", "1h", &[HOST]).await;
+            story.pass(Span::minutes(30)).await;
+            story.sim.sweep().await;
+            assert!(story.sim.outlook.standstill.is_some());
+            assert!(!story.has(ADMIN), "{:?}", grants(&story));
+        });
+    }
+}
