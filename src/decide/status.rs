@@ -256,6 +256,6 @@ fn live_holders<'a>(
 ) -> impl Iterator<Item = &'a GrantId> {
     owned.holders.keys().filter(move |id| {
         let asks = |terms: &Terms| owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
-        ledger.grants.get(id).is_some_and(|terms| asks(terms)) && ends.get(id).is_some_and(|end| *end > now)
+        ledger.grants.get(id).is_some_and(asks) && ends.get(id).is_some_and(|end| *end > now)
     })
 }
