@@ -15,6 +15,7 @@ mod run;
 mod schema;
 pub mod setup;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 

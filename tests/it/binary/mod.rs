@@ -13,6 +13,7 @@ mod hooks;
 mod http;
 mod life;
 mod limits;
+mod links;
 mod reload;
 mod snapshots;
 mod ssh;
