@@ -114,8 +114,9 @@ fn state(folder: &Path) -> Result<(), String> {
     if !about.is_dir() {
         return Err(format!("{shown} is no folder"));
     }
-    if about.mode() & 0o022 != 0 {
-        return Err(format!("{shown} can be written by others: `chmod 0700 {shown}`"));
+    if about.mode() & 0o077 != 0 {
+        let what = if about.mode() & 0o022 != 0 { "written" } else { "read" };
+        return Err(format!("{shown} can be {what} by others: `chmod 0700 {shown}`"));
     }
     let space = rustix::fs::statvfs(folder).map_err(|error| format!("{shown}: {error}"))?;
     let left = space.f_bavail.saturating_mul(space.f_frsize);

@@ -12,7 +12,8 @@ use crate::{
 use super::{print, setup, setup::Setup};
 
 pub fn run(args: &Init) -> Result<ExitCode> {
-    let setup = Setup::load(&args.configured.config)?;
+    // What `run` would refuse is refused before anything is begun.
+    let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(async {
         print(&begin(&setup, args).await?);
         Ok(ExitCode::SUCCESS)

@@ -19,10 +19,14 @@ mod watch;
 
 use std::process::ExitCode;
 
+use rustix::fs::Mode;
+
 use crate::cli::{AuditVerb, Cli, ClockVerb, DocumentsVerb, SourceVerb, Verb};
 
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
+    // What we and our children make is for this user alone; whoever else is to read it will get it handed.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match cli.verb {
         Verb::Lint(args) => lint::run(&args),
         Verb::Plan(args) => plan::run(&args),

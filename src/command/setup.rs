@@ -39,12 +39,13 @@ impl Setup {
     }
 
     /// For what writes: whoever can change the configuration or the journal decides who gets access, so nobody but root and
-    /// this user may.
+    /// this user may. The state folder is closed to readers, too.
     pub fn guarded(path: &Path) -> Result<Self> {
         guard(path)?;
         let setup = Self::load(path)?;
         if setup.config.state.exists() {
             guard(&setup.config.state)?;
+            close(&setup.config.state);
         }
         Ok(setup)
     }
@@ -146,6 +147,16 @@ pub fn guard(path: &Path) -> Result<()> {
         anyhow::bail!("{shown} can be written by others, who could give themselves access by it: `chmod go-w {shown}`");
     }
     Ok(())
+}
+
+/// Takes from everybody else what he may do with a folder of ours. Where that cannot be, as on a mount whose modes are fixed, nothing
+/// that must end waits for it, and `doctor` says so.
+fn close(folder: &Path) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let Ok(about) = folder.metadata() else { return };
+    if about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 != 0 {
+        let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    }
 }
 
 /// Systemd's folder of credentials.

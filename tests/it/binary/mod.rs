@@ -14,6 +14,7 @@ mod http;
 mod life;
 mod limits;
 mod links;
+mod modes;
 mod reload;
 mod snapshots;
 mod ssh;
