@@ -86,8 +86,8 @@ pub struct Lint {
 
 /// Show what one cycle would do now, without doing it
 ///
-/// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do, 2 if there
-/// are changes, 1 on errors.
+/// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do and nothing is
+/// held, 2 if there are changes or something is held, whatever holds it, 1 on errors.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd plan\n  grantd plan --rev 3f2a91c --format markdown\n  grantd plan --path ./grants"
@@ -146,7 +146,7 @@ pub struct Init {
 /// Run the daemon
 ///
 /// SIGTERM and SIGINT end it after the calls under way; SIGHUP and a changed file reload the configuration. The level of the
-/// log is set by GRANTD_LOG, such as `info` or `grantd=debug`.
+/// log is set by GRANTD_LOG, such as `debug` or `info,grantd::source=debug`; errors are always logged.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd run\n  grantd run --config grantd.yaml --log json\n  systemctl start grantd"
@@ -175,7 +175,8 @@ pub struct Status {
 
 /// Show what happened, from the journal alone
 ///
-/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read.
+/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read or has no line about the
+/// grant.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json"

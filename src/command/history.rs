@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::{
@@ -43,7 +43,9 @@ pub fn run(args: &History) -> Result<ExitCode> {
         Err(error) => error,
     })?;
     if let (false, Some(grant)) = (found, &grant) {
-        anstream::eprintln!("the journal has no line about {grant}");
+        bail!(
+            "the journal has no line about {grant}; `grantd status` lists what is live, `grantd history` all that was"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{lint, print, print_json, setup, setup::Setup};
 
-/// There are changes.
+/// What Git asks for is not what is: there is something to do, or something is held.
 const CHANGES: u8 = 2;
 
 pub fn run(args: &Plan) -> Result<ExitCode> {
@@ -37,7 +37,7 @@ pub fn run(args: &Plan) -> Result<ExitCode> {
             PlanFormat::Json => print_json(&plan_json(&shown))?,
         }
         let broken = outlook.source.is_some() || outlook.findings.iter().any(|finding| finding.level == Level::Error);
-        let changes = !outlook.plan.steps.is_empty() || outlook.plan.held.iter().any(|held| held.until.is_some());
+        let changes = !outlook.plan.steps.is_empty() || !outlook.plan.held.is_empty();
         Ok(match (broken, changes) {
             (true, _) => ExitCode::FAILURE,
             (false, true) => ExitCode::from(CHANGES),

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeSet,
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -17,16 +16,9 @@ use tokio::{
     },
     time::timeout,
 };
-use tracing::Level;
-use tracing_subscriber::{
-    EnvFilter,
-    filter::{LevelFilter, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
 
 use crate::{
-    cli::{LogFormat, Run},
+    cli::Run,
     config::{self, Config},
     decide::{owed, render::count},
     engine::{Daemon, Order, keep},
@@ -37,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    setup,
+    log, setup,
     setup::Setup,
     watch::{COMPARE, Hint, Stamp, Watch, stamp},
 };
@@ -46,7 +38,7 @@ use super::{
 const QUIET: Duration = Duration::from_millis(200);
 
 pub fn run(args: &Run) -> Result<ExitCode> {
-    log(args.log)?;
+    log::begin(args.log)?;
     // Before it is read: what changes from here on is noticed.
     let read = stamp(&args.configured.config);
     let setup = Setup::guarded(&args.configured.config)?;
@@ -132,21 +124,6 @@ fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(error = %error, "systemd was not told");
     }
-}
-
-fn log(format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var("GRANTD_LOG");
-    let filter = filter.from_env().context("GRANTD_LOG cannot be read: write a level, such as `debug`")?;
-    // Libraries show requests, credentials in them, when they are asked for details: of others only warnings are taken.
-    let ours = filter_fn(|about| *about.level() <= Level::WARN || about.target().starts_with("grantd"));
-    let base = tracing_subscriber::registry().with(filter).with(ours);
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => base.with(stderr.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init(),
-        LogFormat::Json => base.with(stderr.json().flatten_event(true)).init(),
-        LogFormat::Journald => base.with(tracing_journald::layer().context("journald does not answer")?).init(),
-    }
-    Ok(())
 }
 
 /// SIGTERM and SIGINT end the daemon, SIGHUP reloads the configuration.

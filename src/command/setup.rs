@@ -162,7 +162,7 @@ fn close(folder: &Path) {
 /// Systemd's folder of credentials.
 #[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
 pub fn credentials() -> Option<PathBuf> {
-    std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from)
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 #[cfg(feature = "aws")]

@@ -43,7 +43,7 @@ pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree, nam
 pub use standstill::{Standstill, Still};
 pub use survey::{Answer, Answers, Reading, Recalled, Selector, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Recall, Target, Trouble, TroubleKind, Write};
-pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When};
+pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When, like};
 pub use vouched::{Chain, Lacks, Link, Signer, Vouched, Withheld};
 pub use window::{BadTime, Span, Window, instant};
 

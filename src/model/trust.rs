@@ -220,7 +220,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Whether a text is like a pattern in which `*` stands for any text, without regard to ASCII case.
-fn like(pattern: &str, text: &str) -> bool {
+pub fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut left) = text.strip_prefix(first) else { return false };

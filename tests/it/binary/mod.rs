@@ -15,6 +15,7 @@ mod life;
 mod limits;
 mod links;
 mod modes;
+mod outputs;
 mod reload;
 mod snapshots;
 mod ssh;
