@@ -38,6 +38,16 @@ pub struct Configured {
     pub config: PathBuf,
 }
 
+/// What is read where nothing is changed.
+#[derive(Debug, Args)]
+pub struct Reading {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Read this state folder, without a configuration: the one that was used there last counts
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
@@ -164,11 +174,11 @@ pub struct Run {
 /// Takes no lock. Exits 0, or 1 if the journal cannot be read.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd status\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'"
+    after_help = "Examples:\n  grantd status\n  grantd status --state /var/lib/grantd   # whatever became of the configuration\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'"
 )]
 pub struct Status {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -183,7 +193,7 @@ pub struct Status {
 )]
 pub struct History {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     /// Only the lines about this grant
     #[arg(value_name = "GRANT")]
     pub grant: Option<String>,
@@ -211,7 +221,7 @@ pub enum AuditVerb {
 #[command(after_help = "Examples:\n  grantd audit verify\n  grantd audit verify --checkpoint 4711:9f86d081884c7d65…")]
 pub struct Verify {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     /// A line's number and hash that were noted outside, as `audit verify` prints them
     #[arg(long, value_name = "SEQ:HASH")]
     pub checkpoint: Option<String>,

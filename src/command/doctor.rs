@@ -130,7 +130,7 @@ fn journal(setup: &Setup) -> Result<(), String> {
     match setup.lines() {
         Ok(_) => Ok(()),
         Err(JournalError::None(_)) => Err("there is none: a new installation begins with `grantd init`".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(setup::no_journal(error).to_string()),
     }
 }
 

@@ -5,16 +5,15 @@ use serde_json::json;
 
 use crate::{
     cli::{Format, History},
-    config::Config,
     decide::render::history_text,
     journal,
     model::{GrantId, Line},
 };
 
-use super::{print, setup};
+use super::{known::Known, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
-    let config = Config::load(&args.configured.config)?;
+    let known = Known::find(&args.reading)?;
     let grant: Option<GrantId> = match &args.grant {
         Some(id) => Some(id.parse().with_context(|| format!("`{id}` is no grant"))?),
         None => None,
@@ -38,7 +37,7 @@ pub fn run(args: &History) -> Result<ExitCode> {
         }
         Ok(())
     };
-    journal::scan(&config.state, shown).map_err(|error| match error.downcast() {
+    journal::scan(&known.state, shown).map_err(|error| match error.downcast() {
         Ok(error) => setup::no_journal(error),
         Err(error) => error,
     })?;

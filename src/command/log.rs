@@ -1,7 +1,7 @@
 //! What the daemon logs, and how.
 
 use std::{
-    ffi::OsString,
+    env::VarError,
     io::{IsTerminal, stderr},
 };
 
@@ -20,13 +20,12 @@ const PARTS: [&str; 8] = ["command", "config", "decide", "engine", "hooks", "jou
 
 /// Begins to log. A `GRANTD_LOG` that makes no sense is told and stops nothing: access ends all the same, and errors are logged.
 pub fn begin(format: LogFormat) -> Result<()> {
-    let (filter, odd) = match level() {
-        None => (usual(), None),
-        Some(given) => parse(&given.to_string_lossy()).map_or_else(|| (usual(), Some(given)), |filter| (filter, None)),
-    };
+    let given = level();
+    let filter = parse(&given);
+    let odd = filter.is_none().then_some(given);
     // Libraries show requests, credentials in them, when they are asked for details: of others only warnings are taken.
     let ours = filter_fn(|about| *about.level() <= Level::WARN || about.target().starts_with("grantd"));
-    let base = tracing_subscriber::registry().with(filter).with(ours);
+    let base = tracing_subscriber::registry().with(filter.unwrap_or_else(usual)).with(ours);
     let text = tracing_subscriber::fmt::layer().with_writer(stderr);
     match format {
         LogFormat::Text => base.with(text.with_ansi(stderr().is_terminal()).with_target(false)).init(),
@@ -43,8 +42,12 @@ pub fn begin(format: LogFormat) -> Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the level comes by environment")]
-fn level() -> Option<OsString> {
-    std::env::var_os("GRANTD_LOG")
+fn level() -> String {
+    match std::env::var("GRANTD_LOG") {
+        Ok(level) => level,
+        Err(VarError::NotUnicode(level)) => level.to_string_lossy().into_owned(),
+        Err(VarError::NotPresent) => String::new(),
+    }
 }
 
 fn usual() -> Targets {

@@ -9,6 +9,7 @@ mod doctor;
 mod documents;
 mod history;
 mod init;
+mod known;
 mod lint;
 mod log;
 mod output;

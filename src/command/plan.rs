@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
     cli::{Plan, PlanFormat},
@@ -69,7 +69,7 @@ pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
     let (lines, unjournaled) = match setup.lines() {
         Ok(lines) => (lines, false),
         Err(JournalError::None(_)) => (Vec::new(), true),
-        Err(error) => bail!(error),
+        Err(error) => return Err(setup::no_journal(error)),
     };
     let book = Book::new(Box::new(Draft::after(&lines)), ledger(lines));
     Ok((setup.cycle(book)?, unjournaled))
@@ -79,7 +79,7 @@ pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
 fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
     let now = cycle.parts.clock.now();
     let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
-    let commit = cycle.ledger().head.clone().unwrap_or(Commit("working-tree".into()));
+    let commit = cycle.ledger().head.clone().unwrap_or(Commit("of the working tree".into()));
     let valid: Vec<Text> = checked.grants.iter().map(|(path, _)| path.as_str().into()).collect();
     let present = here(valid.iter().chain(checked.findings.iter().map(|finding| &finding.path)));
     let files = checked.grants.into_iter().map(|(path, grant)| Filed {

@@ -29,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    log, setup,
+    known, log, setup,
     setup::Setup,
     watch::{COMPARE, Hint, Stamp, Watch, stamp},
 };
@@ -48,6 +48,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     let now = setup.clock().now();
     let book = setup.book(now)?;
+    known::keep(&setup.config);
     let hooks = listen(&setup.config).await?;
     let mut cycle = setup.cycle(book)?;
     cycle.start(env!("CARGO_PKG_VERSION"));
@@ -244,6 +245,7 @@ fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSe
     tracing::info!("the configuration is reloaded");
     cloud.configure(new.accounts.values(), &new.surfaces());
     let _ = orders.send(Order::Configure(Arc::new(new.policy()), setup::pulse(&new)));
+    known::keep(&new);
     *current = new;
 }
 

@@ -1,6 +1,7 @@
 //! From a configuration to the parts.
 
 use std::{
+    env::VarError,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -162,7 +163,11 @@ fn close(folder: &Path) {
 /// Systemd's folder of credentials.
 #[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
 pub fn credentials() -> Option<PathBuf> {
-    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    match std::env::var("CREDENTIALS_DIRECTORY") {
+        Ok(folder) => Some(folder.into()),
+        Err(VarError::NotUnicode(folder)) => Some(folder.into()),
+        Err(VarError::NotPresent) => None,
+    }
 }
 
 #[cfg(feature = "aws")]
@@ -204,9 +209,18 @@ pub fn runtime() -> Result<Runtime> {
         .context("the runtime does not start")
 }
 
-/// What to do where there is no journal: one of two.
+/// What to do where there is no journal, or none that can be trusted.
 pub fn no_journal(error: JournalError) -> anyhow::Error {
     match error {
+        JournalError::Corrupt(what) => anyhow!(
+            "{what}\n  \
+             the journal was damaged, or changed by something else than grantd, which starts over none that it cannot trust: \
+             until it does, nothing ends by itself\n  \
+             keep the state folder as it is for whoever finds out why (`cp -a`); `grantd history` shows all that is whole \
+             before that line: what was granted and not revoked there is to be taken away by hand if its end has come\n  \
+             then put the folder `journal` back from a copy that `grantd audit verify` calls whole, and take away by hand what was \
+             granted after that copy was made: it knows nothing of that"
+        ),
         JournalError::None(state) => anyhow!(
             "there is no journal in {state}\n  \
              a new installation begins with `grantd init`\n  \

@@ -116,7 +116,10 @@ pub fn wrong(config: &Config) -> Vec<String> {
             );
             let need = approvals_required.unwrap_or(trust.approvals_required) as usize;
             if may.len() < need {
-                wrong.push(format!("rules: {name}: {need} approvals are needed, and only {} may give them", may.len()));
+                wrong.push(format!(
+                    "rules: {name}: approvals_required: it is {need}, and `approvers` has {}",
+                    may.len()
+                ));
             }
         }
     }

@@ -50,7 +50,7 @@ pub fn wrong(config: &Config) -> Vec<String> {
     let most = people.len();
     if needs.level == Trust::Approved && needs.approvals as usize > most && most > 0 {
         wrong.push(format!(
-            "trust: approvals_required: {} approvals are needed, and `people` has {most}: nothing could ever be granted",
+            "trust: approvals_required: it is {}, and `people` has {most}: nothing could ever be granted",
             needs.approvals
         ));
     }
@@ -63,7 +63,7 @@ pub fn wrong(config: &Config) -> Vec<String> {
         let name = if rule.name.is_empty() { (index + 1).to_string() } else { format!("`{}`", rule.name) };
         if let Some(count) = rule.approvals_required.filter(|count| *count as usize > most) {
             wrong.push(format!(
-                "rules: {name}: {count} approvals are needed, and `people` has {most}: nothing could ever pass"
+                "rules: {name}: approvals_required: it is {count}, and `people` has {most}: nothing could ever pass"
             ));
         }
         let never = never(rule, config, &targets);
@@ -159,7 +159,7 @@ fn never(rule: &Rule, config: &Config, targets: &[Box<dyn Target>]) -> Option<(&
     let outside = |path: &str| {
         let head = path.split('*').next().unwrap_or_default().to_ascii_lowercase();
         let folder = folder.to_ascii_lowercase();
-        !head.starts_with(&folder) && !(path.contains('*') && folder.starts_with(&head))
+        !(head.starts_with(&folder) || path.contains('*') && folder.starts_with(&head))
     };
     path.as_ref().filter(|path| outside(path)).map(|path| ("path", format!("`{path}` is not below `{folder}`")))
 }

@@ -146,7 +146,7 @@ impl Executor {
         cycle.changed(&binding);
         match &fate {
             Fate::Done | Fate::Gone | Fate::Standing | Fate::Absent => {
-                tracing::info!(%verb, %binding, fate = ?fate, "done")
+                tracing::info!(%verb, %binding, %fate, "done")
             }
             Fate::Failed(trouble) | Fate::Unknown(trouble) => {
                 let ledger = cycle.ledger();

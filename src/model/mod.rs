@@ -45,7 +45,7 @@ pub use survey::{Answer, Answers, Reading, Recalled, Selector, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Recall, Target, Trouble, TroubleKind, Write};
 pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When, like};
 pub use vouched::{Chain, Lacks, Link, Signer, Vouched, Withheld};
-pub use window::{BadTime, Span, Window, instant};
+pub use window::{BadTime, Span, Window, instant, moment};
 
 /// A boxed future that borrows: what an object-safe port returns.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

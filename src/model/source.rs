@@ -11,9 +11,10 @@ use super::{BoxFuture, Finding, Proof, Text};
 pub struct Commit(pub Text);
 
 impl Commit {
-    /// The first 10 digits, for people.
+    /// The first 10 digits, for people. What is no commit, but stands for one, is no shorter.
     pub fn short(&self) -> &str {
-        self.0.get(..10).unwrap_or(&self.0)
+        let hex = self.0.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.0.get(..10).filter(|_| hex).unwrap_or(&self.0)
     }
 }
 

@@ -59,13 +59,21 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "    {}", paint(QUIET, format!("{}: {cause} at {}", grants.join(", "), moment(*ended))));
         if let (Some(trouble), Some(next)) = (trouble, next) {
             let next = moment(*next);
-            let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
+            let _ = writeln!(
+                text,
+                "    {}",
+                paint(QUIET, format!("{trouble}; {}, next at {next}", count(*attempts, "attempt")))
+            );
         }
     }
     for Waiting { binding, attempts, next, trouble } in waiting {
         let next = moment(*next);
         let _ = writeln!(text, "{} {binding}", paint(CHANGE, "waiting  "));
-        let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
+        let _ = writeln!(
+            text,
+            "    {}",
+            paint(QUIET, format!("{trouble}; {}, next at {next}", count(*attempts, "attempt")))
+        );
     }
     for HeldStatus { grant, reason } in held {
         let _ = writeln!(text, "{} {grant}: {reason}", paint(WARNING, "held     "));

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::settings::address;
 use crate::{
-    model::{Said, Text},
+    model::{Said, Text, moment},
     source::{login::Token, words::clean},
 };
 
@@ -112,7 +112,7 @@ impl Forge {
     /// Begins a question. Reads the token, because tokens are renewed.
     pub fn begin(&self, now: Timestamp) -> Result<Asking<'_>, Failure> {
         if let Some(until) = self.quiet().filter(|until| now < *until) {
-            return Err(Failure::Away(format!("{} wants to be asked again after {until}", self.host())));
+            return Err(Failure::Away(format!("{} wants to be asked again after {}", self.host(), moment(until))));
         }
         let token = Token::read(&self.token).map_err(Failure::Away)?;
         Ok(Asking { forge: self, token, now })
@@ -242,7 +242,7 @@ impl Asking<'_> {
         }
         if let Some(until) = self.patience(status, response.headers()) {
             self.forge.hush(until);
-            return Err(self.away(format!("has been asked too much: it will be asked again after {until}")));
+            return Err(self.away(format!("has been asked too much: it will be asked again after {}", moment(until))));
         }
         let headers = response.headers().clone();
         let said = self.excerpt(response, path).await;
@@ -257,7 +257,7 @@ impl Asking<'_> {
             StatusCode::FORBIDDEN if said.contains("rate limit") => {
                 let until = self.until(&headers);
                 self.forge.hush(until);
-                Err(self.away(format!("has been asked too much: it will be asked again after {until}")))
+                Err(self.away(format!("has been asked too much: it will be asked again after {}", moment(until))))
             }
             StatusCode::FORBIDDEN => Err(self.away(format!(
                 "forbids to read {path}: give the token in {} the right to read it{said}",

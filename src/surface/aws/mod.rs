@@ -38,7 +38,7 @@ use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
 
 use super::{
     Settings,
-    model::{Account, Clock, Text, Trouble, TroubleKind},
+    model::{Account, Clock, Text, Trouble, TroubleKind, moment},
 };
 
 pub use adapter::{Adapter, Remote, Told, blind, parts};
@@ -245,7 +245,11 @@ impl Aws {
         let _pass = if urgent { None } else { gate.acquire().await.ok() };
         let now = self.clock().now();
         if let Some(by) = by.filter(|by| now > *by) {
-            let detail = format!("{action} waited until {now} for its turn, and was to be made by {by}: it was not");
+            let detail = format!(
+                "{action} waited until {} for its turn, and was to be made by {}: it was not",
+                moment(now),
+                moment(by)
+            );
             return Err(Trouble::new(TroubleKind::Unreachable, detail).into());
         }
         tracing::debug!(%api, "call");

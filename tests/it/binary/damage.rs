@@ -58,7 +58,7 @@ fn a_tail_torn_within_a_line_is_cut_and_kept() {
     assert!(cut > batch);
     fs::write(&segment, &text[..cut]).unwrap();
     let verdict = site.fine(&["audit", "verify"]);
-    assert!(verdict.out.contains(&format!("{} bytes at the end are an unfinished batch", cut - batch)), "{verdict}");
+    assert!(verdict.out.contains(&format!("{} bytes at the end: an unfinished batch", cut - batch)), "{verdict}");
     goes_on(&site, &text.as_bytes()[batch..cut]);
 }
 
@@ -97,6 +97,20 @@ fn refused(site: &Site, what: &str) {
             done.err.contains(&place) && done.err.contains("line "),
             "{what}: {arguments:?} names no place: {done}"
         );
+    }
+    // And what to do about it, whoever asks.
+    for arguments in [&["run"][..], &["apply"], &["plan"], &["status"], &["history"], &["doctor"], &["audit", "verify"]]
+    {
+        let done = site.run(arguments);
+        let said = format!("{}{}", done.out, done.err);
+        assert_eq!(done.code, 1, "{what}: {arguments:?}: {done}");
+        for advice in [
+            "nothing ends by itself",
+            "`grantd history` shows all that is whole",
+            "from a copy that `grantd audit verify` calls whole",
+        ] {
+            assert!(said.contains(advice), "{what}: {arguments:?} does not say `{advice}`: {done}");
+        }
     }
     let verdict = site.json(&["audit", "verify"]);
     assert_eq!(verdict["whole"], false, "{what}: {verdict}");
