@@ -15,7 +15,7 @@ use crate::{
     decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, JournalError, Ledger, Line, Source},
+    model::{Clock, JournalError, Ledger, Line, Outside, Source},
     source::{GitSource, forge::Forge},
     surface::{self, Cloud, world::World},
 };
@@ -158,6 +158,17 @@ fn close(folder: &Path) {
     if about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 != 0 {
         let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
     }
+}
+
+/// How the outside is reached.
+#[expect(clippy::disallowed_methods, reason = "the edge: proxies and authorities come by environment")]
+pub fn outside() -> Result<Outside> {
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Some(value.into()),
+        Err(VarError::NotUnicode(value)) => Some(value),
+        Err(VarError::NotPresent) => None,
+    };
+    Outside::read(variable).map_err(|why| anyhow!(why))
 }
 
 /// Systemd's folder of credentials.
