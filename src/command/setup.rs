@@ -91,7 +91,9 @@ impl Setup {
         }
         if let Some(forge) = forge {
             let branch = &self.config.source.branch;
-            git = git.asking(Forge::new(forge, branch, credentials.as_deref()).map_err(|error| anyhow!(error))?);
+            git = git.asking(
+                Forge::new(forge, branch, credentials.as_deref(), &outside()?).map_err(|error| anyhow!(error))?,
+            );
         }
         Ok(git)
     }

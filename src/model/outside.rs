@@ -120,9 +120,15 @@ mod tests {
         assert_eq!(proxy(&[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "b:2")]).as_deref(), Some("http://b:2"));
         assert_eq!(proxy(&[("ALL_PROXY", "https://u:p@a")]).as_deref(), Some("https://u:p@a"));
         assert_eq!(proxy(&[("HTTP_PROXY", "http://a:1"), ("https_proxy", "")]), None);
-        for bad in
-            ["socks5://a:1", "socks5h://u:hunter2@a", "http://", "http://:3128", "http://hunter2@", "a b", "http://a\nb"]
-        {
+        for bad in [
+            "socks5://a:1",
+            "socks5h://u:hunter2@a",
+            "http://",
+            "http://:3128",
+            "http://hunter2@",
+            "a b",
+            "http://a\nb",
+        ] {
             let said = read(&[("HTTPS_PROXY", bad)]).unwrap_err();
             assert!(said.starts_with("HTTPS_PROXY is no address") && !said.contains("hunter2"), "{bad}: {said}");
         }
