@@ -23,7 +23,7 @@ use crate::{
 use crate::{
     model::secret_file,
     surface::{
-        aws::{Aws, Edge},
+        aws::{Aws, Edge, wire},
         world::RealClock,
     },
 };
@@ -55,7 +55,7 @@ impl Setup {
         let cloud = match &config.cloud {
             config::Cloud::World(settings) => Cloud::World(World::open(&settings.world, settings.clock)?),
             #[cfg(feature = "aws")]
-            config::Cloud::Aws => Cloud::Aws(aws(&config)),
+            config::Cloud::Aws => Cloud::Aws(aws(&config)?),
             #[cfg(not(feature = "aws"))]
             config::Cloud::Aws => anyhow::bail!(
                 "`cloud: aws` needs a build with the feature `aws`; this one knows only `cloud: {{ world: FILE }}`"
@@ -184,7 +184,7 @@ pub fn credentials() -> Option<PathBuf> {
 }
 
 #[cfg(feature = "aws")]
-fn aws(config: &Config) -> Aws {
+fn aws(config: &Config) -> Result<Aws> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let daemon: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
     let folder = credentials();
@@ -199,9 +199,10 @@ fn aws(config: &Config) -> Aws {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         Ok(bytes)
     };
-    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random, base: None });
+    let http = wire::client(&outside()?).map_err(|why| anyhow!(why))?;
+    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random, base: None, http });
     aws.configure(config.accounts.values(), &config.surfaces());
-    aws
+    Ok(aws)
 }
 
 pub fn pulse(config: &Config) -> Pulse {

@@ -36,7 +36,7 @@ pub enum Wire {
     /// The proxy sees the name of the forge and nothing else. `proxy`: its host, for people.
     Through {
         proxy: String,
-        client: Client<HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>, Body>,
+        client: Box<Client<HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>, Body>>,
     },
 }
 
@@ -64,7 +64,7 @@ impl Wire {
             None => tunnel,
         };
         let name = proxy.uri().host().unwrap_or("the proxy").to_owned();
-        Ok(Self::Through { proxy: name, client: pool().build(https(trust).wrap_connector(tunnel)) })
+        Ok(Self::Through { proxy: name, client: Box::new(pool().build(https(trust).wrap_connector(tunnel))) })
     }
 
     pub async fn request(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
