@@ -62,10 +62,9 @@ fn here(what: &str, found: Result<(), String>) -> Check {
     Check { place: "here".into(), what: what.into(), found }
 }
 
-/// Fetches into a folder of its own: the daemon's may belong to another user, and must stay so.
+/// Fetches into a throw-away repository: the daemon's may belong to another user, and must stay so.
 async fn git(setup: &Setup) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|error| format!("no folder for a trial can be made: {error}"))?;
-    let source = setup.git(folder.path()).map_err(|error| error.to_string())?;
+    let source = setup.git().map_err(|error| error.to_string())?.reading();
     let head = source.fetch().await.map_err(|error| error.to_string())?;
     source.tree(&head).await.map_err(|error| error.to_string())?;
     source.reach(&head, setup.clock().now()).await.map_err(|why| format!("it is read, but the forge is not: {why}"))

@@ -64,15 +64,20 @@ async fn look(setup: &Setup, args: &Plan) -> Result<(Outlook, Cycle, bool)> {
     Ok((cycle.settle().await, cycle, unjournaled))
 }
 
-/// A cycle over a copy of the journal in memory: whatever it records is gone with it.
+/// A cycle over a copy of the journal in memory: whatever it records is gone with it, and what it fetches.
 pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
+    let (book, unjournaled) = draft(setup)?;
+    Ok((setup.onlooker(book)?, unjournaled))
+}
+
+/// A copy of the journal in memory, and whether there is none on the disk.
+pub fn draft(setup: &Setup) -> Result<(Book, bool)> {
     let (lines, unjournaled) = match setup.lines() {
         Ok(lines) => (lines, false),
         Err(JournalError::None(_)) => (Vec::new(), true),
         Err(error) => bail!(error),
     };
-    let book = Book::new(Box::new(Draft::after(&lines)), ledger(lines));
-    Ok((setup.cycle(book)?, unjournaled))
+    Ok((Book::new(Box::new(Draft::after(&lines)), ledger(lines)), unjournaled))
 }
 
 /// The files of a folder, as if they were merged now on top of the accepted head.
