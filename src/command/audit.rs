@@ -10,10 +10,11 @@ use crate::{
     model::{JournalError, Ledger, Record},
 };
 
-use super::{print, print_json, setup};
+use super::{owner, print, print_json, setup};
 
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let config = Config::load(&args.configured.config)?;
+    owner::note_unless_root(&config.state);
     let outside = args.checkpoint.as_deref().map(checkpoint).transpose()?;
     let mut ledger = Ledger::default();
     let checked = journal::verify(&config.state, outside.as_ref(), |line| -> Result<()> {

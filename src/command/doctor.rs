@@ -11,13 +11,14 @@ use crate::{
     surface::Cloud,
 };
 
-use super::{print, print_json, setup, setup::Setup};
+use super::{owner, print, print_json, setup, setup::Setup};
 
 /// Space that a journal needs to go on for a while, bytes.
 const SPACE: u64 = 256 << 20;
 
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note(&setup.config.state);
     let checks = setup::runtime()?.block_on(look(&setup));
     match args.format {
         Format::Text => print(&checks_text(&checks)),
@@ -115,6 +116,12 @@ fn state(folder: &Path) -> Result<(), String> {
     }
     if about.mode() & 0o022 != 0 {
         return Err(format!("{shown} can be written by others: `chmod 0700 {shown}`"));
+    }
+    if let Some(alien) = owner::alien(folder) {
+        return Err(format!(
+            "{} belongs to another user than {shown}, and grantd cannot use it: `chown -R --reference={shown} {shown}`",
+            alien.display()
+        ));
     }
     let space = rustix::fs::statvfs(folder).map_err(|error| format!("{shown}: {error}"))?;
     let left = space.f_bavail.saturating_mul(space.f_frsize);

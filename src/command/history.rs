@@ -11,10 +11,11 @@ use crate::{
     model::{GrantId, Line},
 };
 
-use super::{print, setup};
+use super::{owner, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
     let config = Config::load(&args.configured.config)?;
+    owner::note_unless_root(&config.state);
     let grant: Option<GrantId> = match &args.grant {
         Some(id) => Some(id.parse().with_context(|| format!("`{id}` is no grant"))?),
         None => None,

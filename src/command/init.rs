@@ -9,10 +9,11 @@ use crate::{
     model::{FORMAT, GrantId, Record},
 };
 
-use super::{print, setup, setup::Setup};
+use super::{owner, print, setup, setup::Setup};
 
 pub fn run(args: &Init) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::must_own(&setup.config.state)?;
     setup::runtime()?.block_on(async {
         print(&begin(&setup, args).await?);
         Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ mod documents;
 mod history;
 mod init;
 mod lint;
+mod owner;
 mod plan;
 mod run;
 mod schema;

@@ -13,13 +13,14 @@ use crate::{
     model::{Commit, JournalError, Level, Oid, Text},
 };
 
-use super::{lint, print, print_json, setup, setup::Setup};
+use super::{lint, owner, print, print_json, setup, setup::Setup};
 
 /// There are changes.
 const CHANGES: u8 = 2;
 
 pub fn run(args: &Plan) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note(&setup.config.state);
     setup::runtime()?.block_on(async {
         let (outlook, cycle, unjournaled) = look(&setup, args).await?;
         let shown = Shown {

@@ -27,6 +27,8 @@ use crate::{
     },
 };
 
+use super::owner;
+
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
     pub config: Config,
@@ -43,6 +45,7 @@ impl Setup {
     pub fn guarded(path: &Path) -> Result<Self> {
         guard(path)?;
         let setup = Self::load(path)?;
+        owner::must_own(&setup.config.state)?;
         if setup.config.state.exists() {
             guard(&setup.config.state)?;
         }

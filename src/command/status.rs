@@ -7,10 +7,11 @@ use crate::{
     decide::{ledger, render::status_text, status},
 };
 
-use super::{print, print_json, setup, setup::Setup};
+use super::{owner, print, print_json, setup, setup::Setup};
 
 pub fn run(args: &Status) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note_unless_root(&setup.config.state);
     let lines = setup.lines().map_err(setup::no_journal)?;
     let ledger = ledger(lines);
     let now = ledger.clock.map_or(setup.clock().now(), |latest| latest.max(setup.clock().now()));

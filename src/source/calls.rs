@@ -97,7 +97,13 @@ impl Remote {
     }
 
     /// Moves a ref of the place, from where we saw it.
-    pub(super) async fn point(&self, place: &Place, name: &str, to: &Commit, from: Option<&Commit>) -> Result<(), Miss> {
+    pub(super) async fn point(
+        &self,
+        place: &Place,
+        name: &str,
+        to: &Commit,
+        from: Option<&Commit>,
+    ) -> Result<(), Miss> {
         let from = from.map_or(NOTHING, |from| &from.0);
         let command = place.command(&["update-ref", name, &to.0, from]);
         let unread = |what: String| format!("{name} cannot be moved to {to}: {what}");

@@ -30,7 +30,8 @@ pub(super) fn objects<'a>(bare: &Path) -> Result<Odb<'a>, SourceError> {
         Ok(_) => {}
     }
     let path = folder.to_str();
-    let path = path.ok_or_else(|| SourceError::Unread("the path of the state folder is not UTF-8: rename it".into()))?;
+    let path =
+        path.ok_or_else(|| SourceError::Unread("the path of the state folder is not UTF-8: rename it".into()))?;
     let open = || -> Result<Odb<'a>, git2::Error> {
         let objects = Odb::new()?;
         objects.add_disk_alternate(path)?;
@@ -66,7 +67,8 @@ pub(super) fn id_of(bare: &Path, name: &str) -> Result<Option<git2::Oid>, Source
         Err(e) if none(&e) => return Ok(None),
         Err(e) => return Err(unread(e.to_string())),
     };
-    let id = packed.lines().filter_map(|line| line.split_once(' ')).find_map(|(id, found)| (found == name).then_some(id));
+    let id =
+        packed.lines().filter_map(|line| line.split_once(' ')).find_map(|(id, found)| (found == name).then_some(id));
     id.map(|id| object_id(id).map_err(|_| unread("it holds no id of an object".into()))).transpose()
 }
 

@@ -146,10 +146,10 @@ fn a_checkpoint_outside_finds_lines_cut_off_the_end() {
 }
 
 /// A small disk of our own. Unmounted when it is dropped.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(place: PathBuf) -> Self {
+    pub fn mount(place: PathBuf) -> Self {
         fs::create_dir_all(&place).unwrap();
         let mut mount = Command::new("mount");
         let output = mount.args(["-t", "tmpfs", "-o", "size=4m,mode=700", "grantd-test"]).arg(&place).output().unwrap();
@@ -158,7 +158,7 @@ impl Disk {
     }
 
     /// Writes until nothing more goes.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.0.join("filler")).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
             let bytes = vec![7; size];
@@ -166,7 +166,7 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }
