@@ -1,6 +1,7 @@
 //! From a configuration to the parts.
 
 use std::{
+    env::VarError,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +15,7 @@ use crate::{
     decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, JournalError, Ledger, Line, Source},
+    model::{Clock, JournalError, Ledger, Line, Outside, Source},
     source::{GitSource, forge::Forge},
     surface::{self, Cloud, world::World},
 };
@@ -159,6 +160,17 @@ pub fn guard(path: &Path) -> Result<()> {
         anyhow::bail!("{shown} can be written by others, who could give themselves access by it: `chmod go-w {shown}`");
     }
     Ok(())
+}
+
+/// How the outside is reached.
+#[expect(clippy::disallowed_methods, reason = "the edge: proxies and authorities come by environment")]
+pub fn outside() -> Result<Outside> {
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Some(value.into()),
+        Err(VarError::NotUnicode(value)) => Some(value),
+        Err(VarError::NotPresent) => None,
+    };
+    Outside::read(variable).map_err(|why| anyhow!(why))
 }
 
 /// Systemd's folder of credentials.
