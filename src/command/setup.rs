@@ -88,7 +88,7 @@ impl Setup {
         let config::Trust { keys, forge, .. } = &self.config.trust;
         let credentials = credentials();
         let mut git = GitSource::new(&self.config.source, &self.config.state, credentials.as_deref())?;
-        git = git.beside(beside());
+        git = git.beside(beside()).through(outside()?);
         if let Some(keys) = keys {
             git = git.trusting(keys);
         }

@@ -80,6 +80,7 @@ impl Outside {
             text("http_proxy", &self.http),
             path("SSL_CERT_FILE", &self.authorities),
             path("GIT_SSL_CAINFO", &self.authorities),
+            path("GIT_PROXY_SSL_CAINFO", &self.authorities),
             path("SSL_CERT_DIR", &self.folder),
             path("GIT_SSL_CAPATH", &self.folder),
         ];
@@ -120,9 +121,15 @@ mod tests {
         assert_eq!(proxy(&[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "b:2")]).as_deref(), Some("http://b:2"));
         assert_eq!(proxy(&[("ALL_PROXY", "https://u:p@a")]).as_deref(), Some("https://u:p@a"));
         assert_eq!(proxy(&[("HTTP_PROXY", "http://a:1"), ("https_proxy", "")]), None);
-        for bad in
-            ["socks5://a:1", "socks5h://u:hunter2@a", "http://", "http://:3128", "http://hunter2@", "a b", "http://a\nb"]
-        {
+        for bad in [
+            "socks5://a:1",
+            "socks5h://u:hunter2@a",
+            "http://",
+            "http://:3128",
+            "http://hunter2@",
+            "a b",
+            "http://a\nb",
+        ] {
             let said = read(&[("HTTPS_PROXY", bad)]).unwrap_err();
             assert!(said.starts_with("HTTPS_PROXY is no address") && !said.contains("hunter2"), "{bad}: {said}");
         }

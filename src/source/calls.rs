@@ -146,6 +146,9 @@ impl Remote {
         if let Some(ssh) = &self.ssh {
             command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
         }
+        if self.http {
+            command.envs(self.outside.environment());
+        }
         if let Some(token) = token {
             command
                 .env("GIT_CONFIG_COUNT", "1")

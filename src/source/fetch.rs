@@ -23,7 +23,7 @@ use super::{
     settings::{Transport, transport},
     tree,
 };
-use crate::model::{Commit, SourceError, secret_file};
+use crate::model::{Commit, Outside, SourceError, secret_file};
 
 /// How long a fetch of another process (`grantd plan` beside the daemon) is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -44,6 +44,8 @@ pub struct Remote {
     pub(super) ssh: Option<String>,
     token: Option<PathBuf>,
     pub(super) http: bool,
+    /// How an https remote is reached.
+    pub(super) outside: Outside,
     pub(super) limits: Bounds,
     /// One fetch at a time.
     pub(super) turn: Mutex<Turn>,
@@ -99,6 +101,7 @@ impl Remote {
             ssh,
             token,
             http,
+            outside: Outside::default(),
             limits: Bounds::USUAL,
             turn: Mutex::new(Turn { dirty: true, refusals: Refusals::default(), unkept: None }),
         })

@@ -59,7 +59,7 @@ use sha2::{Digest, Sha256};
 
 use forge::Forge;
 
-use crate::model::{BoxFuture, Change, Commit, Key, Log, Oid, Proof, Said, Source, SourceError, Text, Tree};
+use crate::model::{BoxFuture, Change, Commit, Key, Log, Oid, Outside, Proof, Said, Source, SourceError, Text, Tree};
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
@@ -116,6 +116,13 @@ impl GitSource {
     #[must_use]
     pub fn beside(mut self, folders: Vec<PathBuf>) -> Self {
         self.remote.places = self.remote.places.beside(folders);
+        self
+    }
+
+    /// Reaches a remote over HTTP by the proxies and authorities of this machine. ssh and folders need neither.
+    #[must_use]
+    pub fn through(mut self, outside: Outside) -> Self {
+        self.remote.outside = outside;
         self
     }
 
