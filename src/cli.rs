@@ -96,7 +96,7 @@ pub struct Lint {
 
 /// Show what one cycle would do now, without doing it
 ///
-/// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do and nothing is
+/// Fetches, reads the cloud and the journal, takes no lock and keeps nothing. Exits 0 if there is nothing to do and nothing is
 /// held, 2 if there are changes or something is held, whatever holds it, 1 on errors.
 #[derive(Debug, Args)]
 #[command(

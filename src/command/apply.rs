@@ -24,7 +24,8 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         let version = env!("CARGO_PKG_VERSION");
         let (mut cycle, release) = match &args.digest {
             Some(reviewed) => {
-                let (mut cycle, _) = plan::reader(&setup)?;
+                let (draft, _) = plan::draft(&setup)?;
+                let mut cycle = setup.cycle(draft)?;
                 let release = review(&mut cycle, book, reviewed).await?;
                 cycle.start(version);
                 (cycle, release)

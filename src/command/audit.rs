@@ -9,10 +9,11 @@ use crate::{
     model::{JournalError, Ledger, Record},
 };
 
-use super::{known::Known, print, print_json, setup};
+use super::{known::Known, owner, print, print_json, setup};
 
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
+    owner::note_unless_root(&known.state);
     let outside = args.checkpoint.as_deref().map(checkpoint).transpose()?;
     let mut ledger = Ledger::default();
     let checked = journal::verify(&known.state, outside.as_ref(), |line| -> Result<()> {

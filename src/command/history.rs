@@ -10,10 +10,11 @@ use crate::{
     model::{GrantId, Line},
 };
 
-use super::{known::Known, print, setup};
+use super::{known::Known, owner, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
+    owner::note_unless_root(&known.state);
     let grant: Option<GrantId> = match &args.grant {
         Some(id) => Some(id.parse().with_context(|| format!("`{id}` is no grant"))?),
         None => None,

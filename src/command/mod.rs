@@ -13,6 +13,7 @@ mod known;
 mod lint;
 mod log;
 mod output;
+mod owner;
 mod plan;
 mod run;
 mod schema;

@@ -13,13 +13,14 @@ use crate::{
     model::{Commit, JournalError, Level, Oid, Text},
 };
 
-use super::{lint, print, print_json, setup, setup::Setup};
+use super::{lint, owner, print, print_json, setup, setup::Setup};
 
 /// What Git asks for is not what is: there is something to do, or something is held.
 const CHANGES: u8 = 2;
 
 pub fn run(args: &Plan) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note(&setup.config.state);
     setup::runtime()?.block_on(async {
         let (outlook, cycle, unjournaled) = look(&setup, args).await?;
         let shown = Shown {
@@ -64,15 +65,20 @@ async fn look(setup: &Setup, args: &Plan) -> Result<(Outlook, Cycle, bool)> {
     Ok((cycle.settle().await, cycle, unjournaled))
 }
 
-/// A cycle over a copy of the journal in memory: whatever it records is gone with it.
+/// A cycle over a copy of the journal in memory: whatever it records is gone with it, and what it fetches.
 pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
+    let (book, unjournaled) = draft(setup)?;
+    Ok((setup.onlooker(book)?, unjournaled))
+}
+
+/// A copy of the journal in memory, and whether there is none on the disk.
+pub fn draft(setup: &Setup) -> Result<(Book, bool)> {
     let (lines, unjournaled) = match setup.lines() {
         Ok(lines) => (lines, false),
         Err(JournalError::None(_)) => (Vec::new(), true),
         Err(error) => return Err(setup::no_journal(error)),
     };
-    let book = Book::new(Box::new(Draft::after(&lines)), ledger(lines));
-    Ok((setup.cycle(book)?, unjournaled))
+    Ok((Book::new(Box::new(Draft::after(&lines)), ledger(lines)), unjournaled))
 }
 
 /// The files of a folder, as if they were merged now on top of the accepted head.

@@ -28,6 +28,8 @@ use crate::{
     },
 };
 
+use super::owner;
+
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
     pub config: Config,
@@ -44,6 +46,7 @@ impl Setup {
     pub fn guarded(path: &Path) -> Result<Self> {
         guard(path)?;
         let setup = Self::load(path)?;
+        owner::must_own(&setup.config.state)?;
         if setup.config.state.exists() {
             guard(&setup.config.state)?;
             close(&setup.config.state);
@@ -78,14 +81,15 @@ impl Setup {
     }
 
     pub fn source(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(self.git(&self.config.state)?))
+        Ok(Arc::new(self.git()?))
     }
 
-    /// The source over a bare repository in that folder.
-    pub fn git(&self, state: &Path) -> Result<GitSource> {
+    /// The source that keeps what it fetches in the state folder.
+    pub fn git(&self) -> Result<GitSource> {
         let config::Trust { keys, forge, .. } = &self.config.trust;
         let credentials = credentials();
-        let mut git = GitSource::new(&self.config.source, state, credentials.as_deref())?;
+        let mut git = GitSource::new(&self.config.source, &self.config.state, credentials.as_deref())?;
+        git = git.beside(beside()).through(outside()?);
         if let Some(keys) = keys {
             git = git.trusting(keys);
         }
@@ -100,10 +104,19 @@ impl Setup {
 
     /// The reading half. It has no writers.
     pub fn cycle(&self, book: Book) -> Result<Cycle> {
+        self.cycle_over(self.source()?, book)
+    }
+
+    /// The same for what only looks: not even what it fetches is kept.
+    pub fn onlooker(&self, book: Book) -> Result<Cycle> {
+        self.cycle_over(Arc::new(self.git()?.reading()), book)
+    }
+
+    fn cycle_over(&self, source: Arc<dyn Source>, book: Book) -> Result<Cycle> {
         let parts = Parts {
             targets: Arc::new(targets()),
             readers: self.cloud.readers(),
-            source: self.source()?,
+            source,
             clock: self.clock(),
             policy: Arc::new(self.config.policy()),
         };
@@ -181,6 +194,16 @@ pub fn credentials() -> Option<PathBuf> {
         Err(VarError::NotUnicode(folder)) => Some(folder.into()),
         Err(VarError::NotPresent) => None,
     }
+}
+
+/// Where a throw-away repository may lie, best first: systemd's folder for what does not outlive the service, then where
+/// everybody's lies, on a disk or in memory.
+#[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
+fn beside() -> Vec<PathBuf> {
+    let named = std::env::var("RUNTIME_DIRECTORY").ok();
+    let named = named.iter().flat_map(|folders| folders.split(':')).map(PathBuf::from);
+    let usual = [std::env::temp_dir(), "/dev/shm".into(), "/var/tmp".into()];
+    named.filter(|folder| folder.is_absolute()).chain(usual).collect()
 }
 
 #[cfg(feature = "aws")]

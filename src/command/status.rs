@@ -8,10 +8,11 @@ use crate::{
     journal,
 };
 
-use super::{known::Known, print, print_json, setup};
+use super::{known::Known, owner, print, print_json, setup};
 
 pub fn run(args: &Status) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
+    owner::note_unless_root(&known.state);
     let lines = journal::read(&known.state).map_err(setup::no_journal)?;
     let ledger = ledger(lines);
     let now = known.clock().now();

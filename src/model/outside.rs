@@ -80,6 +80,7 @@ impl Outside {
             text("http_proxy", &self.http),
             path("SSL_CERT_FILE", &self.authorities),
             path("GIT_SSL_CAINFO", &self.authorities),
+            path("GIT_PROXY_SSL_CAINFO", &self.authorities),
             path("SSL_CERT_DIR", &self.folder),
             path("GIT_SSL_CAPATH", &self.folder),
         ];

@@ -82,6 +82,12 @@ pub trait Source: Send + Sync {
     /// Brings the branch up to date and answers its head. Costs one `ls-remote` if nothing changed.
     fn fetch(&self) -> BoxFuture<'_, Result<Commit, SourceError>>;
 
+    /// Why what was fetched last is not kept where it should be, if so: it counts for what it takes away, and is lost with this
+    /// process.
+    fn unkept(&self) -> Option<Text> {
+        None
+    }
+
     /// The grants folder at a commit. An absent folder is an empty one.
     ///
     /// # Errors
