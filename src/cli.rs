@@ -38,6 +38,16 @@ pub struct Configured {
     pub config: PathBuf,
 }
 
+/// What is read where nothing is changed.
+#[derive(Debug, Args)]
+pub struct Reading {
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Read this state folder, without a configuration: the one that was used there last counts
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
@@ -86,8 +96,8 @@ pub struct Lint {
 
 /// Show what one cycle would do now, without doing it
 ///
-/// Fetches, reads the cloud and the journal, takes no lock and writes nothing. Exits 0 if there is nothing to do, 2 if there
-/// are changes, 1 on errors.
+/// Fetches, reads the cloud and the journal, takes no lock and keeps nothing. Exits 0 if there is nothing to do and nothing is
+/// held, 2 if there are changes or something is held, whatever holds it, 1 on errors.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd plan\n  grantd plan --rev 3f2a91c --format markdown\n  grantd plan --path ./grants"
@@ -146,7 +156,7 @@ pub struct Init {
 /// Run the daemon
 ///
 /// SIGTERM and SIGINT end it after the calls under way; SIGHUP and a changed file reload the configuration. The level of the
-/// log is set by GRANTD_LOG, such as `info` or `grantd=debug`.
+/// log is set by GRANTD_LOG, such as `debug` or `info,grantd::source=debug`; errors are always logged.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd run\n  grantd run --config grantd.yaml --log json\n  systemctl start grantd"
@@ -164,25 +174,26 @@ pub struct Run {
 /// Takes no lock. Exits 0, or 1 if the journal cannot be read.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd status\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'"
+    after_help = "Examples:\n  grantd status\n  grantd status --state /var/lib/grantd   # whatever became of the configuration\n  grantd status --format json | jq '.owed[] | select(.state == \"overdue\")'"
 )]
 pub struct Status {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
 /// Show what happened, from the journal alone
 ///
-/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read.
+/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read or has no line about the
+/// grant.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json"
 )]
 pub struct History {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     /// Only the lines about this grant
     #[arg(value_name = "GRANT")]
     pub grant: Option<String>,
@@ -210,7 +221,7 @@ pub enum AuditVerb {
 #[command(after_help = "Examples:\n  grantd audit verify\n  grantd audit verify --checkpoint 4711:9f86d081884c7d65…")]
 pub struct Verify {
     #[command(flatten)]
-    pub configured: Configured,
+    pub reading: Reading,
     /// A line's number and hash that were noted outside, as `audit verify` prints them
     #[arg(long, value_name = "SEQ:HASH")]
     pub checkpoint: Option<String>,

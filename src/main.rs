@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::Parser;
 use grantd::{cli::Cli, command};
 
 /// The exit code for arguments that make no sense, EX_USAGE of sysexits.h.
@@ -11,11 +11,7 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = error.print();
-            return if help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
-        }
+        Err(error) => return command::usage(&error, ExitCode::from(USAGE)),
     };
     command::run(cli)
 }

@@ -12,7 +12,7 @@ use crate::{
     model::GrantId,
 };
 
-use super::{plan, print, print_json, setup, setup::Setup};
+use super::{known, plan, print, print_json, setup, setup::Setup};
 
 pub fn run(args: &Apply) -> Result<ExitCode> {
     let setup = Setup::guarded(&args.configured.config)?;
@@ -20,10 +20,12 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
         let book = setup.book(now)?;
+        known::keep(&setup.config);
         let version = env!("CARGO_PKG_VERSION");
         let (mut cycle, release) = match &args.digest {
             Some(reviewed) => {
-                let (mut cycle, _) = plan::reader(&setup)?;
+                let (draft, _) = plan::draft(&setup)?;
+                let mut cycle = setup.cycle(draft)?;
                 let release = review(&mut cycle, book, reviewed).await?;
                 cycle.start(version);
                 (cycle, release)

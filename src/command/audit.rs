@@ -4,19 +4,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::{Format, Verify},
-    config::Config,
     decide::{fold, render::count},
     journal::{self, Head},
     model::{JournalError, Ledger, Record},
 };
 
-use super::{print, print_json, setup};
+use super::{known::Known, owner, print, print_json, setup};
 
 pub fn verify(args: &Verify) -> Result<ExitCode> {
-    let config = Config::load(&args.configured.config)?;
+    let known = Known::find(&args.reading)?;
+    owner::note_unless_root(&known.state);
     let outside = args.checkpoint.as_deref().map(checkpoint).transpose()?;
     let mut ledger = Ledger::default();
-    let checked = journal::verify(&config.state, outside.as_ref(), |line| -> Result<()> {
+    let checked = journal::verify(&known.state, outside.as_ref(), |line| -> Result<()> {
         if let Record::Checkpoint { ledger: kept } = &line.record
             && **kept != ledger
         {
@@ -28,14 +28,15 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     let verdict = match checked {
         Ok(verdict) => verdict,
         Err(error) => {
-            if let Some(JournalError::None(_)) = error.downcast_ref() {
-                return Err(error.downcast::<JournalError>().map_or_else(|error| error, setup::no_journal));
-            }
-            if args.format == Format::Json {
+            if args.format == Format::Json && !matches!(error.downcast_ref(), Some(JournalError::None(_))) {
                 print_json(&serde_json::json!({ "whole": false, "error": error.to_string() }))?;
                 return Ok(ExitCode::FAILURE);
             }
-            return Err(error.context("the journal is not whole"));
+            return Err(match error.downcast::<JournalError>() {
+                Ok(error @ JournalError::None(_)) => setup::no_journal(error),
+                Ok(error) => setup::no_journal(error).context("the journal is not whole"),
+                Err(error) => error.context("the journal is not whole"),
+            });
         }
     };
     match args.format {
@@ -60,7 +61,8 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
             ));
             if *tail > 0 {
                 print(&format!(
-                    "{tail} bytes at the end are an unfinished batch: it is being written, or a crash left it\n"
+                    "{} at the end: an unfinished batch, which is being written, or which a crash left\n",
+                    count(*tail, "byte")
                 ));
             }
             if outside.is_none() {

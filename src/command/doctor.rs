@@ -11,13 +11,14 @@ use crate::{
     surface::Cloud,
 };
 
-use super::{print, print_json, setup, setup::Setup};
+use super::{owner, print, print_json, setup, setup::Setup};
 
 /// Space that a journal needs to go on for a while, bytes.
 const SPACE: u64 = 256 << 20;
 
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note(&setup.config.state);
     let checks = setup::runtime()?.block_on(look(&setup));
     match args.format {
         Format::Text => print(&checks_text(&checks)),
@@ -62,10 +63,9 @@ fn here(what: &str, found: Result<(), String>) -> Check {
     Check { place: "here".into(), what: what.into(), found }
 }
 
-/// Fetches into a folder of its own: the daemon's may belong to another user, and must stay so.
+/// Fetches into a throw-away repository: the daemon's may belong to another user, and must stay so.
 async fn git(setup: &Setup) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|error| format!("no folder for a trial can be made: {error}"))?;
-    let source = setup.git(folder.path()).map_err(|error| error.to_string())?;
+    let source = setup.git().map_err(|error| error.to_string())?.reading();
     let head = source.fetch().await.map_err(|error| error.to_string())?;
     source.tree(&head).await.map_err(|error| error.to_string())?;
     source.reach(&head, setup.clock().now()).await.map_err(|why| format!("it is read, but the forge is not: {why}"))
@@ -114,8 +114,15 @@ fn state(folder: &Path) -> Result<(), String> {
     if !about.is_dir() {
         return Err(format!("{shown} is no folder"));
     }
-    if about.mode() & 0o022 != 0 {
-        return Err(format!("{shown} can be written by others: `chmod 0700 {shown}`"));
+    if about.mode() & 0o077 != 0 {
+        let what = if about.mode() & 0o022 != 0 { "written" } else { "read" };
+        return Err(format!("{shown} can be {what} by others: `chmod 0700 {shown}`"));
+    }
+    if let Some(alien) = owner::alien(folder) {
+        return Err(format!(
+            "{} belongs to another user than {shown}, and grantd cannot use it: `chown -R --reference={shown} {shown}`",
+            alien.display()
+        ));
     }
     let space = rustix::fs::statvfs(folder).map_err(|error| format!("{shown}: {error}"))?;
     let left = space.f_bavail.saturating_mul(space.f_frsize);
@@ -129,7 +136,7 @@ fn journal(setup: &Setup) -> Result<(), String> {
     match setup.lines() {
         Ok(_) => Ok(()),
         Err(JournalError::None(_)) => Err("there is none: a new installation begins with `grantd init`".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(setup::no_journal(error).to_string()),
     }
 }
 

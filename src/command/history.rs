@@ -1,20 +1,20 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::{
     cli::{Format, History},
-    config::Config,
     decide::render::history_text,
     journal,
     model::{GrantId, Line},
 };
 
-use super::{print, setup};
+use super::{known::Known, owner, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
-    let config = Config::load(&args.configured.config)?;
+    let known = Known::find(&args.reading)?;
+    owner::note_unless_root(&known.state);
     let grant: Option<GrantId> = match &args.grant {
         Some(id) => Some(id.parse().with_context(|| format!("`{id}` is no grant"))?),
         None => None,
@@ -38,12 +38,14 @@ pub fn run(args: &History) -> Result<ExitCode> {
         }
         Ok(())
     };
-    journal::scan(&config.state, shown).map_err(|error| match error.downcast() {
+    journal::scan(&known.state, shown).map_err(|error| match error.downcast() {
         Ok(error) => setup::no_journal(error),
         Err(error) => error,
     })?;
     if let (false, Some(grant)) = (found, &grant) {
-        anstream::eprintln!("the journal has no line about {grant}");
+        bail!(
+            "the journal has no line about {grant}; `grantd status` lists what is live, `grantd history` all that was"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,10 +9,11 @@ use crate::{
     model::{FORMAT, GrantId, Record},
 };
 
-use super::{print, setup, setup::Setup};
+use super::{known, print, setup, setup::Setup};
 
 pub fn run(args: &Init) -> Result<ExitCode> {
-    let setup = Setup::load(&args.configured.config)?;
+    // What `run` would refuse is refused before anything is begun.
+    let setup = Setup::guarded(&args.configured.config)?;
     setup::runtime()?.block_on(async {
         print(&begin(&setup, args).await?);
         Ok(ExitCode::SUCCESS)
@@ -40,7 +41,9 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
         format: FORMAT,
     }];
     records.extend(ids.iter().map(|grant| Record::Prior { grant: grant.clone(), existing }));
-    FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
+    let begun = FileJournal::create(&setup.config.state, setup.clock().now(), records)?;
+    known::keep(&setup.config);
+    drop(begun);
     Ok(match args.format {
         Format::Json => {
             let begun = serde_json::json!({

@@ -9,19 +9,29 @@ mod doctor;
 mod documents;
 mod history;
 mod init;
+mod known;
 mod lint;
+mod log;
+mod output;
+mod owner;
 mod plan;
 mod run;
 mod schema;
 pub mod setup;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 
+use rustix::fs::Mode;
+
+use self::output::{complain, print, print_json};
 use crate::cli::{AuditVerb, Cli, ClockVerb, DocumentsVerb, SourceVerb, Verb};
 
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
+    // What we and our children make is for this user alone; whoever else is to read it will get it handed.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match cli.verb {
         Verb::Lint(args) => lint::run(&args),
         Verb::Plan(args) => plan::run(&args),
@@ -48,22 +58,28 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
     };
     match done {
-        Ok(code) => code,
-        Err(error) => {
-            anstream::eprintln!("{}error:{} {error:#}", anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset);
-            ExitCode::FAILURE
-        }
+        Ok(code) => finish(code),
+        Err(error) => fail(&format!("{error:#}")),
     }
 }
 
-/// Prints to standard output. A reader that hangs up (`| head`) is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = anstream::stdout().write_all(text.as_bytes());
+/// Says what clap has to say: help and versions to standard output, what makes no sense to standard error, with this code.
+pub fn usage(said: &clap::Error, code: ExitCode) -> ExitCode {
+    let text = said.render().ansi().to_string();
+    if said.use_stderr() {
+        complain(&text);
+        return code;
+    }
+    print(&text);
+    finish(ExitCode::SUCCESS)
 }
 
-/// Prints JSON, indented, with a line end.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?));
-    Ok(())
+/// The code, unless the report was lost.
+fn finish(code: ExitCode) -> ExitCode {
+    output::failure().map_or(code, |why| fail(&why))
+}
+
+fn fail(why: &str) -> ExitCode {
+    complain(&format!("{}error:{} {why}\n", anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset));
+    ExitCode::FAILURE
 }

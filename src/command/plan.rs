@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
     cli::{Plan, PlanFormat},
@@ -13,13 +13,14 @@ use crate::{
     model::{Commit, JournalError, Level, Oid, Text},
 };
 
-use super::{lint, print, print_json, setup, setup::Setup};
+use super::{lint, owner, print, print_json, setup, setup::Setup};
 
-/// There are changes.
+/// What Git asks for is not what is: there is something to do, or something is held.
 const CHANGES: u8 = 2;
 
 pub fn run(args: &Plan) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
+    owner::note(&setup.config.state);
     setup::runtime()?.block_on(async {
         let (outlook, cycle, unjournaled) = look(&setup, args).await?;
         let shown = Shown {
@@ -37,7 +38,7 @@ pub fn run(args: &Plan) -> Result<ExitCode> {
             PlanFormat::Json => print_json(&plan_json(&shown))?,
         }
         let broken = outlook.source.is_some() || outlook.findings.iter().any(|finding| finding.level == Level::Error);
-        let changes = !outlook.plan.steps.is_empty() || outlook.plan.held.iter().any(|held| held.until.is_some());
+        let changes = !outlook.plan.steps.is_empty() || !outlook.plan.held.is_empty();
         Ok(match (broken, changes) {
             (true, _) => ExitCode::FAILURE,
             (false, true) => ExitCode::from(CHANGES),
@@ -64,22 +65,27 @@ async fn look(setup: &Setup, args: &Plan) -> Result<(Outlook, Cycle, bool)> {
     Ok((cycle.settle().await, cycle, unjournaled))
 }
 
-/// A cycle over a copy of the journal in memory: whatever it records is gone with it.
+/// A cycle over a copy of the journal in memory: whatever it records is gone with it, and what it fetches.
 pub fn reader(setup: &Setup) -> Result<(Cycle, bool)> {
+    let (book, unjournaled) = draft(setup)?;
+    Ok((setup.onlooker(book)?, unjournaled))
+}
+
+/// A copy of the journal in memory, and whether there is none on the disk.
+pub fn draft(setup: &Setup) -> Result<(Book, bool)> {
     let (lines, unjournaled) = match setup.lines() {
         Ok(lines) => (lines, false),
         Err(JournalError::None(_)) => (Vec::new(), true),
-        Err(error) => bail!(error),
+        Err(error) => return Err(setup::no_journal(error)),
     };
-    let book = Book::new(Box::new(Draft::after(&lines)), ledger(lines));
-    Ok((setup.cycle(book)?, unjournaled))
+    Ok((Book::new(Box::new(Draft::after(&lines)), ledger(lines)), unjournaled))
 }
 
 /// The files of a folder, as if they were merged now on top of the accepted head.
 fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
     let now = cycle.parts.clock.now();
     let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
-    let commit = cycle.ledger().head.clone().unwrap_or(Commit("working-tree".into()));
+    let commit = cycle.ledger().head.clone().unwrap_or(Commit("of the working tree".into()));
     let valid: Vec<Text> = checked.grants.iter().map(|(path, _)| path.as_str().into()).collect();
     let present = here(valid.iter().chain(checked.findings.iter().map(|finding| &finding.path)));
     let files = checked.grants.into_iter().map(|(path, grant)| Filed {

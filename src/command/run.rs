@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeSet,
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -8,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,17 +14,11 @@ use tokio::{
         Mutex,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     },
-};
-use tracing::Level;
-use tracing_subscriber::{
-    EnvFilter,
-    filter::{LevelFilter, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
+    time::timeout,
 };
 
 use crate::{
-    cli::{LogFormat, Run},
+    cli::Run,
     config::{self, Config},
     decide::{owed, render::count},
     engine::{Daemon, Order, keep},
@@ -36,28 +28,34 @@ use crate::{
     surface::Cloud,
 };
 
-use super::{setup, setup::Setup};
+use super::{
+    known, log, setup,
+    setup::Setup,
+    watch::{COMPARE, Hint, Stamp, Watch, stamp},
+};
 
 /// How long a burst of file events may go on before it is acted on: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
 pub fn run(args: &Run) -> Result<ExitCode> {
-    log(args.log)?;
+    log::begin(args.log)?;
+    // Before it is read: what changes from here on is noticed.
+    let read = stamp(&args.configured.config);
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(daemon(args, setup))
+    setup::runtime()?.block_on(daemon(args, setup, read))
 }
 
-async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
+async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     let now = setup.clock().now();
     let book = setup.book(now)?;
+    known::keep(&setup.config);
     let hooks = listen(&setup.config).await?;
     let mut cycle = setup.cycle(book)?;
     cycle.start(env!("CARGO_PKG_VERSION"));
     let daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
     let (orders, inbox) = unbounded_channel();
     let (hints, heard) = unbounded_channel();
-    // Watches until it is dropped.
-    let _watcher = watch(&args.configured.config, &setup.config, &hints);
+    let watch = watch(&args.configured.config, read, &setup.config, hints.clone());
     signals(&orders, &hints)?;
     beat(&orders);
     let keys = hooks.as_ref().map(Hooks::keys);
@@ -71,7 +69,7 @@ async fn daemon(args: &Run, setup: Setup) -> Result<ExitCode> {
     }
     let (path, current, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
     // Behind a lock, so that it goes on from where it broke off.
-    let attendant = Arc::new(Mutex::new(Attendant { path, current, cloud, keys, hints: heard, orders }));
+    let attendant = Arc::new(Mutex::new(Attendant { path, current, cloud, keys, watch, hints: heard, orders }));
     keep("the watching of files and signals", move || {
         let attendant = attendant.clone();
         async move { attendant.lock().await.attend().await }
@@ -129,21 +127,6 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-fn log(format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var("GRANTD_LOG");
-    let filter = filter.from_env().context("GRANTD_LOG cannot be read: write a level, such as `debug`")?;
-    // Libraries show requests, credentials in them, when they are asked for details: of others only warnings are taken.
-    let ours = filter_fn(|about| *about.level() <= Level::WARN || about.target().starts_with("grantd"));
-    let base = tracing_subscriber::registry().with(filter).with(ours);
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => base.with(stderr.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init(),
-        LogFormat::Json => base.with(stderr.json().flatten_event(true)).init(),
-        LogFormat::Journald => base.with(tracing_journald::layer().context("journald does not answer")?).init(),
-    }
-    Ok(())
-}
-
 /// SIGTERM and SIGINT end the daemon, SIGHUP reloads the configuration.
 fn signals(orders: &UnboundedSender<Order>, hints: &UnboundedSender<Hint>) -> Result<()> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
@@ -183,20 +166,13 @@ fn beat(orders: &UnboundedSender<Order>) {
     });
 }
 
-/// What the file system or a signal says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Hint {
-    Reload,
-    Repository,
-    World,
-}
-
 /// Acts on hints for as long as the daemon lives.
 struct Attendant {
     path: PathBuf,
     current: Config,
     cloud: Cloud,
     keys: Option<Arc<Keys>>,
+    watch: Watch,
     hints: UnboundedReceiver<Hint>,
     orders: UnboundedSender<Order>,
 }
@@ -204,18 +180,27 @@ struct Attendant {
 impl Attendant {
     /// A burst at a time. May be called again after it broke off.
     async fn attend(&mut self) {
-        while let Some(first) = self.hints.recv().await {
-            tokio::time::sleep(QUIET).await;
-            let mut burst = BTreeSet::from([first]);
+        let mut burst = self.watch.look();
+        loop {
+            burst.into_iter().for_each(|hint| self.act(hint));
+            burst = match timeout(COMPARE, self.hints.recv()).await {
+                Ok(Some(first)) => {
+                    tokio::time::sleep(QUIET).await;
+                    BTreeSet::from([first])
+                }
+                Ok(None) => return,
+                Err(_) => BTreeSet::new(),
+            };
             while let Ok(more) = self.hints.try_recv() {
                 burst.insert(more);
             }
-            burst.into_iter().for_each(|hint| self.act(hint));
+            // Before it is read: what changes from here on is a hint again.
+            burst.extend(self.watch.look());
         }
     }
 
     fn act(&mut self, hint: Hint) {
-        let Self { path, current, cloud, keys, hints: _, orders } = self;
+        let Self { path, current, cloud, keys, watch: _, hints: _, orders } = self;
         match hint {
             Hint::Reload => {
                 let since = NotifyState::monotonic_usec_now().ok();
@@ -260,63 +245,24 @@ fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSe
     tracing::info!("the configuration is reloaded");
     cloud.configure(new.accounts.values(), &new.surfaces());
     let _ = orders.send(Order::Configure(Arc::new(new.policy()), setup::pulse(&new)));
+    known::keep(&new);
     *current = new;
 }
 
-/// Watches the configuration, the world's file and a local repository. Hints only: what they miss, SIGHUP, the sweep and the
-/// poll make good.
-fn watch(path: &Path, config: &Config, hints: &UnboundedSender<Hint>) -> Option<RecommendedWatcher> {
-    let mut files: Vec<(PathBuf, Hint)> = vec![(path.to_owned(), Hint::Reload)];
+/// What is watched: the configuration, the world's file and a local repository.
+fn watch(path: &Path, read: Stamp, config: &Config, hints: UnboundedSender<Hint>) -> Watch {
+    let mut watch = Watch::new(hints);
+    watch.file(path, Hint::Reload, read);
     if let config::Cloud::World(world) = &config.cloud {
-        files.push((world.world.clone(), Hint::World));
+        watch.file(&world.world, Hint::World, None);
     }
     let url = config.source.url.strip_prefix("file://").unwrap_or(&config.source.url);
-    let repository = Path::new(url).is_absolute().then(|| PathBuf::from(url)).filter(|path| path.is_dir());
-    let refs =
-        repository.map(|path| if path.join(".git").is_dir() { path.join(".git") } else { path }.join("refs/heads"));
-    // Files are replaced, not rewritten: their folders are watched, and the names compared.
-    let found = |path: PathBuf| {
-        let real = path.canonicalize();
-        let tell = |error: &io::Error| tracing::warn!(path = %path.display(), %error, "is not watched");
-        real.inspect_err(tell).ok()
-    };
-    let files: Vec<(PathBuf, Hint)> = files.into_iter().filter_map(|(path, hint)| Some((found(path)?, hint))).collect();
-    let folders: BTreeSet<PathBuf> = files.iter().filter_map(|(path, _)| path.parent().map(Path::to_owned)).collect();
-    let refs = refs.and_then(found);
-    let (hints, below) = (hints.clone(), refs.clone());
-    let handler = move |event: notify::Result<notify::Event>| {
-        // What the kernel could not tell of may be anything.
-        let Ok(event) = event else {
-            for hint in files.iter().map(|(_, hint)| *hint).chain(below.as_ref().map(|_| Hint::Repository)) {
-                let _ = hints.send(hint);
-            }
-            return;
-        };
-        if event.need_rescan() {
-            let _ = hints.send(Hint::Repository);
-        }
-        if matches!(event.kind, EventKind::Access(_)) {
-            return;
-        }
-        for path in &event.paths {
-            for (_, hint) in files.iter().filter(|(file, _)| file == path) {
-                let _ = hints.send(*hint);
-            }
-            if below.as_ref().is_some_and(|refs| path.starts_with(refs)) {
-                let _ = hints.send(Hint::Repository);
-            }
-        }
-    };
-    let started = notify::recommended_watcher(handler).and_then(|mut watcher| {
-        for folder in &folders {
-            watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        }
-        if let Some(refs) = &refs {
-            watcher.watch(refs, RecursiveMode::Recursive)?;
-        }
-        Ok(watcher)
-    });
-    started.inspect_err(|error| tracing::warn!(error = %error, "files are not watched: changes are noticed by poll, sweep and SIGHUP")).ok()
+    if Path::new(url).is_absolute() {
+        let work = Path::new(url).join(".git");
+        let repository = if work.is_dir() { work } else { url.into() };
+        watch.folder(&repository.join("refs/heads"), Hint::Repository);
+    }
+    watch
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From a configuration to the parts.
 
 use std::{
+    env::VarError,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +18,7 @@ use crate::{
     decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, JournalError, Ledger, Line, Source},
+    model::{Clock, JournalError, Ledger, Line, Outside, Source},
     source::{GitSource, forge::Forge},
     surface::{self, Cloud, world::World},
 };
@@ -25,10 +26,12 @@ use crate::{
 use crate::{
     model::secret_file,
     surface::{
-        aws::{Aws, Edge},
+        aws::{Aws, Edge, wire},
         world::RealClock,
     },
 };
+
+use super::owner;
 
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
@@ -42,12 +45,14 @@ impl Setup {
     }
 
     /// For what writes: whoever can change the configuration or the journal decides who gets access, so nobody but root and
-    /// this user may.
+    /// this user may. The state folder is closed to readers, too.
     pub fn guarded(path: &Path) -> Result<Self> {
         guard(path)?;
         let setup = Self::load(path)?;
+        owner::must_own(&setup.config.state)?;
         if setup.config.state.exists() {
             guard(&setup.config.state)?;
+            close(&setup.config.state);
         }
         Ok(setup)
     }
@@ -56,7 +61,7 @@ impl Setup {
         let cloud = match &config.cloud {
             config::Cloud::World(settings) => Cloud::World(World::open(&settings.world, settings.clock)?),
             #[cfg(feature = "aws")]
-            config::Cloud::Aws => Cloud::Aws(aws(&config)),
+            config::Cloud::Aws => Cloud::Aws(aws(&config)?),
             #[cfg(not(feature = "aws"))]
             config::Cloud::Aws => anyhow::bail!(
                 "`cloud: aws` needs a build with the feature `aws`; this one knows only `cloud: {{ world: FILE }}`"
@@ -79,30 +84,42 @@ impl Setup {
     }
 
     pub fn source(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(self.git(&self.config.state)?))
+        Ok(Arc::new(self.git()?))
     }
 
-    /// The source over a bare repository in that folder.
-    pub fn git(&self, state: &Path) -> Result<GitSource> {
+    /// The source that keeps what it fetches in the state folder.
+    pub fn git(&self) -> Result<GitSource> {
         let config::Trust { keys, forge, .. } = &self.config.trust;
         let credentials = credentials();
-        let mut git = GitSource::new(&self.config.source, state, credentials.as_deref())?;
+        let mut git = GitSource::new(&self.config.source, &self.config.state, credentials.as_deref())?;
+        git = git.beside(beside()).through(outside()?);
         if let Some(keys) = keys {
             git = git.trusting(keys);
         }
         if let Some(forge) = forge {
             let branch = &self.config.source.branch;
-            git = git.asking(Forge::new(forge, branch, credentials.as_deref()).map_err(|error| anyhow!(error))?);
+            git = git.asking(
+                Forge::new(forge, branch, credentials.as_deref(), &outside()?).map_err(|error| anyhow!(error))?,
+            );
         }
         Ok(git)
     }
 
     /// The reading half. It has no writers.
     pub fn cycle(&self, book: Book) -> Result<Cycle> {
+        self.cycle_over(self.source()?, book)
+    }
+
+    /// The same for what only looks: not even what it fetches is kept.
+    pub fn onlooker(&self, book: Book) -> Result<Cycle> {
+        self.cycle_over(Arc::new(self.git()?.reading()), book)
+    }
+
+    fn cycle_over(&self, source: Arc<dyn Source>, book: Book) -> Result<Cycle> {
         let parts = Parts {
             targets: Arc::new(targets()),
             readers: self.cloud.readers(),
-            source: self.source()?,
+            source,
             clock: self.clock(),
             policy: Arc::new(self.config.policy()),
         };
@@ -151,14 +168,49 @@ pub fn guard(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Takes from everybody else what he may do with a folder of ours. Where that cannot be, as on a mount whose modes are fixed, nothing
+/// that must end waits for it, and `doctor` says so.
+fn close(folder: &Path) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let Ok(about) = folder.metadata() else { return };
+    if about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 != 0 {
+        let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    }
+}
+
+/// How the outside is reached.
+#[expect(clippy::disallowed_methods, reason = "the edge: proxies and authorities come by environment")]
+pub fn outside() -> Result<Outside> {
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Some(value.into()),
+        Err(VarError::NotUnicode(value)) => Some(value),
+        Err(VarError::NotPresent) => None,
+    };
+    Outside::read(variable).map_err(|why| anyhow!(why))
+}
+
 /// Systemd's folder of credentials.
 #[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
 pub fn credentials() -> Option<PathBuf> {
-    std::env::var("CREDENTIALS_DIRECTORY").ok().map(PathBuf::from)
+    match std::env::var("CREDENTIALS_DIRECTORY") {
+        Ok(folder) => Some(folder.into()),
+        Err(VarError::NotUnicode(folder)) => Some(folder.into()),
+        Err(VarError::NotPresent) => None,
+    }
+}
+
+/// Where a throw-away repository may lie, best first: systemd's folder for what does not outlive the service, then where
+/// everybody's lies, on a disk or in memory.
+#[expect(clippy::disallowed_methods, reason = "the edge: systemd names the folder by environment")]
+fn beside() -> Vec<PathBuf> {
+    let named = std::env::var("RUNTIME_DIRECTORY").ok();
+    let named = named.iter().flat_map(|folders| folders.split(':')).map(PathBuf::from);
+    let usual = [std::env::temp_dir(), "/dev/shm".into(), "/var/tmp".into()];
+    named.filter(|folder| folder.is_absolute()).chain(usual).collect()
 }
 
 #[cfg(feature = "aws")]
-fn aws(config: &Config) -> Aws {
+fn aws(config: &Config) -> Result<Aws> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let daemon: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
     let folder = credentials();
@@ -173,9 +225,10 @@ fn aws(config: &Config) -> Aws {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         Ok(bytes)
     };
-    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random, base: None });
+    let http = wire::client(&outside()?).map_err(|why| anyhow!(why))?;
+    let aws = Aws::new(Edge { clock: Arc::new(RealClock), daemon, secret: Box::new(secret), random, base: None, http });
     aws.configure(config.accounts.values(), &config.surfaces());
-    aws
+    Ok(aws)
 }
 
 pub fn pulse(config: &Config) -> Pulse {
@@ -205,9 +258,18 @@ pub fn runtime() -> Result<Runtime> {
     Ok(runtime)
 }
 
-/// What to do where there is no journal: one of two.
+/// What to do where there is no journal, or none that can be trusted.
 pub fn no_journal(error: JournalError) -> anyhow::Error {
     match error {
+        JournalError::Corrupt(what) => anyhow!(
+            "{what}\n  \
+             the journal was damaged, or changed by something else than grantd, which starts over none that it cannot trust: \
+             until it does, nothing ends by itself\n  \
+             keep the state folder as it is for whoever finds out why (`cp -a`); `grantd history` shows all that is whole \
+             before that line: what was granted and not revoked there is to be taken away by hand if its end has come\n  \
+             then put the folder `journal` back from a copy that `grantd audit verify` calls whole, and take away by hand what was \
+             granted after that copy was made: it knows nothing of that"
+        ),
         JournalError::None(state) => anyhow!(
             "there is no journal in {state}\n  \
              a new installation begins with `grantd init`\n  \

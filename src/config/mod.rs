@@ -1,6 +1,8 @@
 //! One typed YAML configuration, checked once, in whole sentences.
 
+mod schedule;
 mod trust;
+mod vain;
 
 pub use trust::Settings as Trust;
 
@@ -9,8 +11,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, Utc};
-use cron::Schedule;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ impl Config {
         let Self { source, accounts, limits, sweep, windows_admin, permission_set, hooks, .. } = self;
         let mut wrong = Vec::new();
         wrong.extend(source.check().err().map(|error| format!("source: {error}")));
-        wrong.extend(self::schedule(sweep).err().map(|error| format!("sweep: {error}")));
+        wrong.extend(schedule::check(sweep).err().map(|error| format!("sweep: {error}")));
         if limits.default_ttl > limits.max_duration {
             wrong.push(format!(
                 "limits: default_ttl, {}, is longer than max_duration, {}",
@@ -169,6 +169,7 @@ impl Config {
             wrong.extend(reach(account).err().map(|error| format!("accounts: {name}: {error}")));
         }
         wrong.extend(trust::wrong(self));
+        wrong.extend(vain::wrong(self));
         wrong.extend(windows_admin.documents.check());
         wrong.extend(hooks.as_ref().and_then(|hooks| hooks.check().err()).map(|error| format!("hooks: {error}")));
         if let Some(IdentityCenter { account, region: _ }) = permission_set
@@ -199,9 +200,7 @@ impl Config {
 
     /// The next sweep after a moment.
     pub fn next_sweep(&self, after: Timestamp) -> Option<Timestamp> {
-        let after = DateTime::<Utc>::from_timestamp(after.as_second(), 0)?;
-        let next = schedule(&self.sweep).ok()?.after(&after).next()?;
-        Timestamp::from_second(next.timestamp()).ok()
+        schedule::next(&self.sweep, after)
     }
 }
 
@@ -225,46 +224,6 @@ fn reach(account: &Account) -> Result<(), String> {
         Some(value) => check_secret("external_id", value),
         None => Ok(()),
     }
-}
-
-/// A cron expression as crontab(5) has it. The `cron` crate wants seconds first, counts the days of the week from Sunday = 1,
-/// and takes day of month and day of week together where crontab takes either.
-fn schedule(text: &str) -> Result<Schedule, String> {
-    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [minute, hour, day, month, weekday] = fields[..] else {
-        return Err(format!(
-            "`{text}` is not five fields: minute, hour, day of month, month, day of week; such as `*/15 * * * *`"
-        ));
-    };
-    if !day.starts_with('*') && !weekday.starts_with('*') {
-        return Err("give the day of the month or the day of the week, and write * for the other".into());
-    }
-    let weekday = weekdays(weekday)
-        .ok_or_else(|| format!("`{weekday}` is no day of the week: write 0 to 7 (0 and 7 are Sunday) or SUN to SAT"))?;
-    format!("0 {minute} {hour} {day} {month} {weekday}")
-        .parse()
-        .map_err(|error| format!("`{text}` is no cron expression: {error}"))
-}
-
-/// The field of the days of the week with names for numbers.
-fn weekdays(field: &str) -> Option<String> {
-    const NAMES: [&str; 8] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
-    if !field.contains(|c: char| c.is_ascii_digit()) || field.starts_with('*') {
-        return Some(field.to_owned());
-    }
-    let mut days = Vec::new();
-    for part in field.split(',') {
-        let (range, step) = part.split_once('/').map_or((part, Some(1)), |(range, step)| (range, step.parse().ok()));
-        let (from, to) = range.split_once('-').unwrap_or((range, range));
-        let (from, to, step): (usize, usize, usize) = (from.parse().ok()?, to.parse().ok()?, step?);
-        if from > to || step == 0 {
-            return None;
-        }
-        for day in (from..=to).step_by(step) {
-            days.push(*NAMES.get(day)?);
-        }
-    }
-    Some(days.join(","))
 }
 
 #[cfg(test)]
@@ -297,6 +256,10 @@ mod tests {
         assert!(said("sweep: \"* * * *\"\n").contains("five fields"));
         assert!(said("sweep: \"61 * * * *\"\n").contains("no cron expression"));
         assert!(said("sweep: \"0 0 1 * 1\"\n").contains("write * for the other"));
+        for never in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "* * 31 FEB *"] {
+            assert!(said(&format!("sweep: \"{never}\"\n")).contains("never comes"), "{never}");
+        }
+        assert_eq!(said("sweep: \"0 0 29 2 *\"\n"), "fine");
         assert!(said("drift: ignore\n").contains("4:8"));
     }
 
@@ -317,19 +280,5 @@ mod tests {
         assert!(said("permission-set: { account: org, region: us-east-1 }\n").contains("not a name under `accounts`"));
         assert!(said("windows-admin: { documents: { add: AWS-Run } }\n").contains("not beginning with aws"));
         assert!(said("windows-admin: { documents: { add: same, list: same } }\n").contains("a name of its own"));
-    }
-
-    #[test]
-    fn days_of_the_week_are_counted_as_crontab_counts_them() {
-        let config = |sweep: &str| Config { sweep: sweep.into(), ..Config::parse(MINIMAL).unwrap() };
-        // 2026-11-20 is a Friday.
-        let friday: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-        let next = |sweep: &str| config(sweep).next_sweep(friday).unwrap().to_string();
-        assert_eq!(next("*/15 * * * *"), "2026-11-20T12:15:00Z");
-        assert_eq!(next("0 3 * * 0"), "2026-11-22T03:00:00Z");
-        assert_eq!(next("0 3 * * 7"), "2026-11-22T03:00:00Z");
-        assert_eq!(next("0 3 * * 1-5"), "2026-11-23T03:00:00Z");
-        assert_eq!(next("0 3 * * MON-FRI"), "2026-11-23T03:00:00Z");
-        assert_eq!(next("0 3 1 * *"), "2026-12-01T03:00:00Z");
     }
 }

@@ -30,9 +30,7 @@ mod withdraw;
 mod withhold;
 mod yaml;
 
-use std::{collections::BTreeMap, fmt};
-
-use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 pub use admit::{Admission, admit, close, waits};
 pub use chain::{Past, chains, join};
@@ -50,11 +48,7 @@ pub use schema::grant_schema;
 pub use status::{Status, owed, status};
 
 use crate::model::Target;
+pub use crate::model::moment;
 
 /// The surfaces by name: the pure halves, as the registry lists them.
 pub type Targets = BTreeMap<&'static str, Box<dyn Target>>;
-
-/// A moment for people, in whole seconds: RFC 3339 in UTC.
-pub fn moment(at: Timestamp) -> impl fmt::Display {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ")
-}

@@ -210,7 +210,7 @@ fn tell(cycle: &Cycle, step: &Step, fate: &Fate) {
     let Step { verb, binding, .. } = step;
     match fate {
         Fate::Done | Fate::Gone | Fate::Standing | Fate::Absent => {
-            tracing::info!(%verb, %binding, fate = ?fate, "done")
+            tracing::info!(%verb, %binding, %fate, "done")
         }
         Fate::Failed(trouble) | Fate::Unknown(trouble) => {
             let ledger = cycle.ledger();

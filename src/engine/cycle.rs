@@ -259,7 +259,8 @@ impl Cycle {
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let distrust = self.age.distrust(self.parts.clock.as_ref()).map(Distrust::sentence);
         let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
-        let unread = self.troubles.standstill();
+        // A head that is lost with this process begins nothing either.
+        let unread = self.troubles.standstill().or_else(|| gate::unkept(self.parts.source.unkept()));
         let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::moment,
-    model::{Ledger, Line, Policy, Record, SourceError, Standstill, Still},
+    model::{Ledger, Line, Policy, Record, SourceError, Standstill, Still, Text},
 };
 
 /// A branch that is gone freezes, until an operator accepts a head: whoever can take it away can also put another one there.
@@ -49,6 +49,13 @@ pub fn silent(fetched: Option<Timestamp>, ledger: &Ledger, policy: &Policy, now:
     let limit = policy.trust.max_age;
     let why = || format!("Git has not answered since {}, for longer than `max_age`, {limit}", moment(answered));
     (limit.after(answered) < now).then(|| Standstill::new(Still::Silent, why()))
+}
+
+/// What was fetched cannot be kept, because the disk is full for instance: it counts for what it takes away.
+pub fn unkept(why: Option<Text>) -> Option<Standstill> {
+    let why = why?;
+    let text = format!("what Git brings cannot be kept in the state folder, and only takes away until it can: {why}");
+    Some(Standstill::new(Still::Unkept, text))
 }
 
 /// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since.

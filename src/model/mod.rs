@@ -11,6 +11,7 @@ mod grant;
 mod holders;
 mod journal;
 mod ledger;
+mod outside;
 mod owned;
 mod plan;
 mod policy;
@@ -34,6 +35,7 @@ pub use grant::{Ask, AskId, BadId, Given, Grant, GrantId, Tags};
 pub use holders::Holders;
 pub use journal::{Journal, JournalError, Line};
 pub use ledger::{Freeze, Ledger, Origin, Over, Proved, Resolved, State, Terms};
+pub use outside::Outside;
 pub use owned::{Attempt, Call, Doubt, Hold, Owned, Sure};
 pub use plan::{Cause, Held, Note, Plan, Provenance, Seen, Stated, Step, Verb};
 pub use policy::{Account, Limits, Policy, Protected};
@@ -44,9 +46,9 @@ pub use source::{Change, Commit, Entry, Log, Oid, Source, SourceError, Tree, nam
 pub use standstill::{Standstill, Still};
 pub use survey::{Answer, Answers, Reading, Recalled, Selector, Survey};
 pub use target::{Event, Fate, Field, Fields, Kind, Need, Pattern, Read, Recall, Target, Trouble, TroubleKind, Write};
-pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When};
+pub use trust::{ForgeKind, Person, Rule, Trust, Trusted, When, like};
 pub use vouched::{Chain, Lacks, Link, Signer, Vouched, Withheld};
-pub use window::{BadTime, Span, Window, instant};
+pub use window::{BadTime, Span, Window, instant, moment};
 pub use withdrawn::Withdrawn;
 
 /// A boxed future that borrows: what an object-safe port returns.

@@ -11,9 +11,10 @@ use super::{BoxFuture, Finding, Proof, Text};
 pub struct Commit(pub Text);
 
 impl Commit {
-    /// The first 10 digits, for people.
+    /// The first 10 digits, for people. What is no commit, but stands for one, is no shorter.
     pub fn short(&self) -> &str {
-        self.0.get(..10).unwrap_or(&self.0)
+        let hex = self.0.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.0.get(..10).filter(|_| hex).unwrap_or(&self.0)
     }
 }
 
@@ -80,6 +81,12 @@ pub fn names_grant(below: &str) -> bool {
 pub trait Source: Send + Sync {
     /// Brings the branch up to date and answers its head. Costs one `ls-remote` if nothing changed.
     fn fetch(&self) -> BoxFuture<'_, Result<Commit, SourceError>>;
+
+    /// Why what was fetched last is not kept where it should be, if so: it counts for what it takes away, and is lost with this
+    /// process.
+    fn unkept(&self) -> Option<Text> {
+        None
+    }
 
     /// The grants folder at a commit. An absent folder is an empty one.
     ///

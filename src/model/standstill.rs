@@ -22,6 +22,8 @@ pub enum Still {
     Silent,
     /// A head is there and could not be read: it is tried again.
     Unread,
+    /// What was fetched cannot be kept.
+    Unkept,
     /// What proofs are made with cannot be had.
     Untrusted,
     /// Nobody has looked yet at who stands behind the grants.

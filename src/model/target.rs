@@ -160,6 +160,19 @@ pub enum Fate {
     Unknown(Trouble),
 }
 
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Standing => f.write_str("standing"),
+            Self::Absent => f.write_str("absent"),
+            Self::Gone => f.write_str("gone"),
+            Self::Failed(trouble) => write!(f, "failed: {trouble}"),
+            Self::Unknown(trouble) => write!(f, "unknown: {trouble}"),
+        }
+    }
+}
+
 /// Why a call did not do what it should, by what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -224,7 +224,7 @@ fn plain(text: &str) -> Cow<'_, str> {
 
 /// Whether a text is like a pattern in which `*` stands for any text, without regard to ASCII case. It is asked for each rule
 /// and entry: nothing is copied.
-fn like(pattern: &str, text: &str) -> bool {
+pub fn like(pattern: &str, text: &str) -> bool {
     let (mut parts, mut left) = (pattern.as_bytes().split(|byte| *byte == b'*'), text.as_bytes());
     let (first, last) = (parts.next().unwrap_or_default(), parts.next_back());
     let Some(last) = last else { return left.eq_ignore_ascii_case(first) };

@@ -16,6 +16,11 @@ impl Window {
     }
 }
 
+/// A moment for people, in whole seconds: RFC 3339 in UTC.
+pub fn moment(at: Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
+}
+
 /// A length of time in whole seconds, written `90s`, `45m`, `8h`, `2d`: one number, one unit, nothing else.
 /// A day is 24 hours. At least one second, at most ten years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

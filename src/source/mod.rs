@@ -13,12 +13,14 @@
 //! | file | does |
 //! |---|---|
 //! | `settings` | the block of the configuration, checked |
+//! | `aside` | where what is fetched lies: in the state folder, or in a throw-away repository beside it |
 //! | `caps` | what a fetch may use and bring, in figures |
 //! | `child` | runs a child within limits, and kills all of it |
 //! | `git` | a `git` command with an environment and a configuration of our own |
 //! | `login` | the token, and the command line of ssh |
 //! | `quarantine` | where a fetch lies until it has been looked at |
 //! | `refusals` | what was not taken, and is not asked for again at once |
+//! | `calls` | the git commands that speak to the remote, and what their failing means |
 //! | `fetch` | brings the branch, or one commit, into the bare repository |
 //! | `log` | the first-parent line; deletions on any line |
 //! | `tree` | trees, blobs, names of commits |
@@ -26,6 +28,8 @@
 //! | `words` | what git said, fit for a person |
 //! | [`forge`] | what GitHub or GitLab has on record of a commit |
 
+mod aside;
+mod calls;
 mod caps;
 mod child;
 mod fetch;
@@ -45,7 +49,7 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -55,7 +59,7 @@ use sha2::{Digest, Sha256};
 
 use forge::Forge;
 
-use crate::model::{BoxFuture, Change, Commit, Key, Log, Oid, Proof, Said, Source, SourceError, Text, Tree};
+use crate::model::{BoxFuture, Change, Commit, Key, Log, Oid, Outside, Proof, Said, Source, SourceError, Text, Tree};
 
 pub use settings::Settings;
 pub use tree::{MAX_BLOB, MAX_DEPTH, MAX_ENTRIES};
@@ -98,6 +102,28 @@ impl GitSource {
             forge: None,
             reach: Arc::default(),
         })
+    }
+
+    /// Writes nothing into the state folder: what it fetches lies in a throw-away repository that goes with it.
+    #[must_use]
+    pub fn reading(mut self) -> Self {
+        self.remote.places = self.remote.places.reading();
+        self
+    }
+
+    /// Where throw-away repositories may lie, best first: for what cannot be kept, or must not. Without it, the temporary
+    /// folder.
+    #[must_use]
+    pub fn beside(mut self, folders: Vec<PathBuf>) -> Self {
+        self.remote.places = self.remote.places.beside(folders);
+        self
+    }
+
+    /// Reaches a remote over HTTP by the proxies and authorities of this machine. ssh and folders need neither.
+    #[must_use]
+    pub fn through(mut self, outside: Outside) -> Self {
+        self.remote.outside = outside;
+        self
     }
 
     /// Looks at signatures too. The files of the keys are read at each proof, so that a change of them is noticed.
@@ -186,6 +212,10 @@ impl Source for GitSource {
         Box::pin(self.remote.fetch())
     }
 
+    fn unkept(&self) -> Option<Text> {
+        self.remote.places.unkept()
+    }
+
     fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>> {
         Box::pin(async move {
             let (commit, folder) = (commit.clone(), self.folder.clone());
@@ -213,13 +243,13 @@ impl Source for GitSource {
                 // The bare repository is complete: what it does not hold is no ancestor of the head. But an object that cannot
                 // be reached just now looks the same, and to take that for another history would freeze granting: git walks
                 // the line itself.
-                if log::is_on_line(self.remote.git(), head, since).await? {
+                if log::is_on_line(&self.remote.git(), head, since).await? {
                     let why = format!("the commit {since} is on the line of {head} and cannot be found");
                     return Err(SourceError::Unread(why));
                 }
                 return Ok(Log::default());
             }
-            log::log(self.remote.git(), head, since, &self.folder).await
+            log::log(&self.remote.git(), head, since, &self.folder).await
         })
     }
 
@@ -235,7 +265,7 @@ impl Source for GitSource {
                 Some(since) if self.has(since).await? => Some(since),
                 Some(_) | None => None,
             };
-            log::deletions(self.remote.git(), head, since, &self.folder).await
+            log::deletions(&self.remote.git(), head, since, &self.folder).await
         })
     }
 

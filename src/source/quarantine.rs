@@ -4,17 +4,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use git2::{ErrorClass, ObjectType, Odb, Repository};
+use git2::{ErrorClass, ObjectType, Odb};
 
 use super::{
     caps::Caps,
     git::{self, Git},
+    tree,
 };
-use crate::model::Commit;
+use crate::model::{Commit, SourceError};
 
 /// What is fetched gets this name, in the quarantine.
 pub const BROUGHT: &str = "refs/grantd/brought";
-const ALTERNATES: &str = "info/alternates";
+/// Which other objects a repository sees, in its folder of objects.
+pub const ALTERNATES: &str = "info/alternates";
 
 /// A bare repository for one fetch, beside ours, whose objects it sees. What the remote sends lies there until it has been
 /// looked at; then it is moved into ours, or removed with the folder when this is dropped.
@@ -85,17 +87,14 @@ impl Quarantine {
         }
         // Git is done here: from now on this folder shows the new objects alone, without ours.
         fs::remove_file(self.objects().join(ALTERNATES)).map_err(|e| io("its packs", e))?;
-        let new = Odb::new().map_err(odd)?;
-        let folder = self.objects();
-        let folder = folder.to_str();
-        let folder =
-            folder.ok_or_else(|| Odd::Unread("the path of the state folder is not UTF-8: rename it".into()))?;
-        new.add_disk_alternate(folder).map_err(odd)?;
+        let unread = |e: SourceError| Odd::Unread(e.to_string());
+        let new = tree::objects(&self.folder).map_err(unread)?;
         check_objects(&new, caps)?;
-        let id = Repository::open_bare(&self.folder).and_then(|repo| repo.refname_to_id(BROUGHT)).map_err(odd)?;
-        let ours = Repository::open_bare(&self.ours).map_err(odd)?;
+        let id = tree::id_of(&self.folder, BROUGHT).map_err(unread)?;
+        let id = id.ok_or_else(|| Odd::Unread(format!("there is no {BROUGHT}")))?;
+        let ours = tree::objects(&self.ours).map_err(unread)?;
         // A head that went back is nothing new.
-        let header = new.read_header(id).or_else(|_| ours.odb()?.read_header(id));
+        let header = new.read_header(id).or_else(|_| ours.read_header(id));
         match header {
             Ok((_, ObjectType::Commit)) => Ok(Commit(id.to_string().into())),
             Ok(_) => Err(Odd::Sent(format!("{id} is no commit"))),

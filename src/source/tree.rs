@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use git2::{ErrorClass, ErrorCode, ObjectType, Odb, Repository};
 
@@ -17,13 +17,59 @@ pub const MAX_DEPTH: usize = 8;
 /// The largest single folder, bytes of its tree object.
 pub(super) const MAX_TREE: usize = 8 * 1024 * 1024;
 
+/// The objects of a bare repository, and of those that it leans on.
+pub(super) fn objects<'a>(bare: &Path) -> Result<Odb<'a>, SourceError> {
+    let folder = bare.join("objects");
+    // libgit2 would take a folder that is not there for an empty one.
+    let there = folder.metadata();
+    match there {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(SourceError::Missing(format!("nothing has been fetched into {} yet", bare.display())));
+        }
+        Err(e) => return Err(SourceError::Unread(format!("the repository {} cannot be read: {e}", bare.display()))),
+        Ok(_) => {}
+    }
+    let path = folder.to_str();
+    let path =
+        path.ok_or_else(|| SourceError::Unread("the path of the state folder is not UTF-8: rename it".into()))?;
+    let open = || -> Result<Odb<'a>, git2::Error> {
+        let objects = Odb::new()?;
+        objects.add_disk_alternate(path)?;
+        Ok(objects)
+    };
+    open().map_err(|e| unread(&format!("the repository {}", bare.display()), &e))
+}
+
 /// Opened for each call: this costs less than a millisecond, sees what was fetched meanwhile, and a repository cannot be
-/// shared between threads.
+/// shared between threads. Over the objects alone: libgit2 reads no configuration so, neither the user's nor the system's,
+/// and needs no HOME.
 pub(super) fn open(bare: &Path) -> Result<Repository, SourceError> {
-    Repository::open_bare(bare).map_err(|e| match e.code() {
-        ErrorCode::NotFound => SourceError::Missing(format!("nothing has been fetched into {} yet", bare.display())),
-        _ => unread(&format!("the repository {}", bare.display()), &e),
-    })
+    Repository::from_odb(objects(bare)?).map_err(|e| unread(&format!("the repository {}", bare.display()), &e))
+}
+
+/// What a ref of a bare repository of ours holds. Read here: git takes one that it may not read for none, and libgit2 would
+/// read the configuration of the user.
+pub(super) fn id_of(bare: &Path, name: &str) -> Result<Option<git2::Oid>, SourceError> {
+    let unread = |what: String| SourceError::Unread(format!("{name} cannot be read: {what}"));
+    let none = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    match fs::read_to_string(bare.join(name)) {
+        Ok(text) => match object_id(text.trim_end()) {
+            Ok(id) => return Ok(Some(id)),
+            Err(_) => return Err(unread("it holds no id of an object".into())),
+        },
+        Err(e) if none(&e) => {}
+        // The beginning of other names.
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => {}
+        Err(e) => return Err(unread(e.to_string())),
+    }
+    let packed = match fs::read_to_string(bare.join("packed-refs")) {
+        Ok(packed) => packed,
+        Err(e) if none(&e) => return Ok(None),
+        Err(e) => return Err(unread(e.to_string())),
+    };
+    let id =
+        packed.lines().filter_map(|line| line.split_once(' ')).find_map(|(id, found)| (found == name).then_some(id));
+    id.map(|id| object_id(id).map_err(|_| unread("it holds no id of an object".into()))).transpose()
 }
 
 /// What libgit2 says of what is not content: the disk, the memory, the descriptors, an object that is damaged here.
@@ -44,11 +90,7 @@ pub(super) fn as_commit(id: git2::Oid) -> Commit {
 
 /// The head that was fetched last.
 pub fn fetched(bare: &Path) -> Result<Option<Commit>, SourceError> {
-    match open(bare)?.refname_to_id(FETCHED) {
-        Ok(id) => Ok(Some(as_commit(id))),
-        Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
-        Err(e) => Err(unread(FETCHED, &e)),
-    }
+    Ok(id_of(bare, FETCHED)?.map(as_commit))
 }
 
 /// Fails with `Missing` if it is not there.
@@ -62,9 +104,7 @@ pub(super) fn no_commit(commit: &Commit) -> SourceError {
 
 pub fn has_commit(bare: &Path, commit: &Commit) -> Result<bool, SourceError> {
     let Ok(id) = object_id(&commit.0) else { return Ok(false) };
-    let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
-    match header(&odb, id) {
+    match header(&objects(bare)?, id) {
         Ok((_, kind)) => Ok(kind == ObjectType::Commit),
         Err(SourceError::Missing(_)) => Ok(false),
         Err(e) => Err(e),
@@ -90,15 +130,21 @@ pub fn resolve(bare: &Path, rev: &str, branch: &str) -> Result<Commit, SourceErr
     if rev.is_empty() || rev.contains('\0') {
         return Err(missing()); // libgit2 would take nothing for its own HEAD, and has no name with a NUL.
     }
-    let named = if rev == "HEAD" || rev == branch {
-        repo.find_reference(FETCHED)
+    let names = if rev == "HEAD" || rev == branch {
+        vec![FETCHED.to_owned()]
     } else {
-        repo.resolve_reference_from_short_name(rev)
+        let names = ["refs/", "refs/tags/", "refs/heads/"].map(|before| format!("{before}{rev}"));
+        let full = Some(rev.to_owned()).filter(|rev| rev.starts_with("refs/"));
+        full.into_iter().chain(names).filter(|name| git2::Reference::is_valid_name(name)).collect()
     };
-    match named.and_then(|found| found.peel_to_commit()) {
-        Ok(found) => return Ok(as_commit(found.id())),
-        Err(e) if not_there(&e) => {}
-        Err(e) => return Err(failed(&e)),
+    for name in names {
+        let Some(id) = id_of(bare, &name)? else { continue };
+        let found = repo.find_object(id, None).and_then(|object| object.peel_to_commit());
+        match found {
+            Ok(found) => return Ok(as_commit(found.id())),
+            Err(e) if not_there(&e) => {}
+            Err(e) => return Err(failed(&e)),
+        }
     }
     if rev.len() < 4 || !rev.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing());
@@ -111,8 +157,7 @@ pub fn resolve(bare: &Path, rev: &str, branch: &str) -> Result<Commit, SourceErr
 
 /// The contents of blobs, in the order asked for. The caller has looked at their sizes before.
 pub fn blobs(bare: &Path, blobs: &[Oid]) -> Result<Vec<Vec<u8>>, SourceError> {
-    let repo = open(bare)?;
-    let odb = repo.odb().map_err(|e| unread("the object database", &e))?;
+    let odb = objects(bare)?;
     let read = |blob: &Oid| {
         let id = object_id(&blob.0)?;
         let (size, kind) = header(&odb, id)?;

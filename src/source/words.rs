@@ -24,3 +24,12 @@ pub fn clean(text: &str, token: Option<&Token>) -> String {
         None => text,
     }
 }
+
+/// Whether git could not write what it fetched. What the other side says of its own disk comes behind `remote:`.
+pub fn lacks_room(stderr: &[u8]) -> bool {
+    const WORDS: [&str; 3] = ["No space left on device", "Disk quota exceeded", "Read-only file system"];
+    let text = String::from_utf8_lossy(stderr);
+    text.split(['\n', '\r'])
+        .filter(|line| !line.trim_start().starts_with("remote:"))
+        .any(|line| WORDS.iter().any(|words| line.contains(words)))
+}

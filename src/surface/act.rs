@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::model::{Fate, Seen, Step, Trouble, TroubleKind, Verb};
+use super::model::{Fate, Seen, Step, Trouble, TroubleKind, Verb, moment};
 
 /// What is left to do once the place was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub enum Act {
 /// A grant or renewal that comes after its time must not land.
 pub fn late(step: &Step, now: Timestamp) -> Option<Trouble> {
     let by = step.act_by.filter(|by| step.verb != Verb::Revoke && now > *by)?;
-    let detail = format!("it came at {now}, after {by}, when it had to be there; nothing was changed");
+    let detail =
+        format!("it came at {}, after {}, when it had to be there; nothing was changed", moment(now), moment(by));
     Some(Trouble::new(TroubleKind::Unreachable, detail))
 }
 

@@ -126,7 +126,7 @@ impl Sim {
         let source = GitSource::new(&settings, &self.state(), None).unwrap();
         let source = self.keys.iter().fold(source, GitSource::trusting);
         match &self.forge {
-            Some(settings) => source.asking(forge::Forge::new(settings, "main", None).unwrap()),
+            Some(settings) => source.asking(forge::Forge::new(settings, "main", None, &Default::default()).unwrap()),
             None => source,
         }
     }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{cli::Demo, engine::Daemon};
 
-use super::{setup, setup::Setup};
+use super::{output, setup, setup::Setup};
 
 use self::{repo::Repo, story::Story, teller::Teller};
 
@@ -41,6 +41,10 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
     let setup = Setup::load(&config)?;
     let mut teller = Teller::new(&setup)?;
     teller.title(SPEED);
+    if output::lost() {
+        // Nobody hears the story.
+        return Ok(ExitCode::SUCCESS);
+    }
     let kept = setup::runtime()?.block_on(async {
         // Whoever is interrupted leaves no folder behind.
         tokio::select! {
@@ -89,6 +93,12 @@ impl Folder {
             let folder = tempfile::Builder::new().prefix("grantd-demo-").tempdir();
             return Ok(Self::Passing(folder.context("no folder for the demo can be made")?));
         };
+        if keep.starts_with("~") {
+            bail!(
+                "--keep {}: the shell puts the home folder in place of `~` only without `=`: write `--keep ~/DIR`",
+                keep.display()
+            );
+        }
         if keep.symlink_metadata().is_ok() {
             bail!("{} exists already: --keep takes a folder that is not there yet", keep.display());
         }

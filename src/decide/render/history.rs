@@ -5,7 +5,7 @@ use crate::{
     model::{Fate, GrantId, Line, Record, Signature, Stamp, Trust, Vouched},
 };
 
-use super::{BAD, CHANGE, GOOD, QUIET, WARNING, paint};
+use super::{BAD, CHANGE, GOOD, QUIET, WARNING, count, paint};
 
 /// One line of the journal as a sentence.
 pub fn history_text(line: &Line) -> String {
@@ -93,7 +93,7 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         }
         Record::Restore { grant, commit } => (format!("restore {grant}, {}", commit.short()), CHANGE),
         Record::Release { grants, digest } => {
-            (format!("release {} withdrawals, digest {digest}", grants.len()), WARNING)
+            (format!("release {}, digest {digest}", count(grants.len(), "withdrawal")), WARNING)
         }
         Record::Finish { grant, cause } => (format!("finish {grant}: {cause}"), CHANGE),
         Record::Resolve { grant, places, .. } if places.is_empty() => {
@@ -125,7 +125,9 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Standing { binding, .. } => (format!("standing {binding}: not ours"), WARNING),
         Record::Gone { binding, .. } => (format!("gone {binding}: its place no longer exists"), WARNING),
         Record::Forget { binding, because, .. } => (format!("forget {binding}: {because}"), QUIET),
-        Record::Cut { bytes, kept } => (format!("cut {bytes} bytes of a torn tail, kept in {kept}"), WARNING),
+        Record::Cut { bytes, kept } => {
+            (format!("cut {} of a torn tail, kept in {kept}", count(*bytes, "byte")), WARNING)
+        }
         Record::Checkpoint { .. } => ("checkpoint".into(), QUIET),
     }
 }

@@ -23,7 +23,8 @@ pub struct Shown<'a> {
     pub unjournaled: bool,
 }
 
-const UNJOURNALED: &str = "from AWS only: there is no journal, so what grantd owns is not known and nothing is revoked";
+const UNJOURNALED: &str =
+    "from the cloud only: there is no journal, so what grantd owns is not known and nothing is revoked";
 
 fn counts(plan: &Plan) -> (usize, usize, usize) {
     let of = |verb| plan.steps.iter().filter(|step| step.verb == verb).count();

@@ -62,13 +62,18 @@ pub fn status_text(status: &Status) -> String {
                 || "on record, tried again at least every 5 minutes".to_owned(),
                 |next| format!("next at {}", moment(next)),
             );
-            let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, {next}")));
+            let _ =
+                writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {}, {next}", count(*attempts, "attempt"))));
         }
     }
     for Waiting { binding, attempts, next, trouble } in waiting {
         let next = moment(*next);
         let _ = writeln!(text, "{} {binding}", paint(CHANGE, "waiting  "));
-        let _ = writeln!(text, "    {}", paint(QUIET, format!("{trouble}; {attempts} attempts, next at {next}")));
+        let _ = writeln!(
+            text,
+            "    {}",
+            paint(QUIET, format!("{trouble}; {}, next at {next}", count(*attempts, "attempt")))
+        );
     }
     for HeldStatus { grant, reason } in held {
         let _ = writeln!(text, "{} {grant}: {reason}", paint(WARNING, "held     "));

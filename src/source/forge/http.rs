@@ -10,19 +10,13 @@ use hyper::{
     body::{Bytes, Incoming},
     header::{self, HeaderMap, HeaderValue},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use jiff::{SignedDuration, Timestamp};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::settings::address;
+use super::{settings::address, wire::Wire};
 use crate::{
-    model::{Said, Text},
+    model::{Outside, Said, Text, moment},
     source::{login::Token, words::clean},
 };
 
@@ -71,7 +65,7 @@ const MOST_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 /// A connection to one forge, kept open between questions.
 #[derive(Debug)]
 pub struct Forge {
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: Wire,
     api: Uri,
     token: PathBuf,
     headers: &'static [(&'static str, &'static str)],
@@ -86,33 +80,17 @@ impl Forge {
         token: PathBuf,
         headers: &'static [(&'static str, &'static str)],
         limits: Limits,
+        outside: &Outside,
     ) -> Result<Self, String> {
         let api = address(api)?;
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if api.scheme_str() == Some("https") {
-            builder
-                .with_provider_and_native_roots(ring::default_provider())
-                .map_err(|e| format!("this system's certificates cannot be read, so that no forge can be known: {e}"))?
-        } else {
-            // Nothing to be known: it is this machine.
-            let config = ClientConfig::builder_with_provider(ring::default_provider().into())
-                .with_safe_default_protocol_versions()
-                .map_err(|e| format!("TLS cannot be used: {e}"))?;
-            builder.with_tls_config(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-        };
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limits.connect));
-        let https = builder.https_or_http().enable_http1().wrap_connector(tcp);
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(https);
+        let http = Wire::new(&api, outside, &limits)?;
         Ok(Self { http, api, token, headers, limits, quiet: Mutex::new(None) })
     }
 
     /// Begins a question. Reads the token, because tokens are renewed.
     pub fn begin(&self, now: Timestamp) -> Result<Asking<'_>, Failure> {
         if let Some(until) = self.quiet().filter(|until| now < *until) {
-            return Err(Failure::Away(format!("{} wants to be asked again after {until}", self.host())));
+            return Err(Failure::Away(format!("{} wants to be asked again after {}", self.host(), moment(until))));
         }
         let token = Token::read(&self.token).map_err(Failure::Away)?;
         Ok(Asking { forge: self, token, now })
@@ -230,7 +208,8 @@ impl Asking<'_> {
 
     async fn ask_patiently(&self, url: Uri, path: &str) -> Result<Option<Answer>, Failure> {
         let response = self.forge.http.request(self.request(url)?).await;
-        let response = response.map_err(|e| self.away(format!("cannot be reached: {}", causes(&e))))?;
+        let response =
+            response.map_err(|e| self.away(format!("cannot be reached{}: {}", self.forge.http.way(), causes(&e))))?;
         let status = response.status();
         // A page that cannot be named is not the last one: what is said there may take an approval back.
         let next = next_link(response.headers()).map_err(|_| self.away("names its next page unreadably".into()))?;
@@ -242,7 +221,7 @@ impl Asking<'_> {
         }
         if let Some(until) = self.patience(status, response.headers()) {
             self.forge.hush(until);
-            return Err(self.away(format!("has been asked too much: it will be asked again after {until}")));
+            return Err(self.away(format!("has been asked too much: it will be asked again after {}", moment(until))));
         }
         let headers = response.headers().clone();
         let said = self.excerpt(response, path).await;
@@ -257,7 +236,7 @@ impl Asking<'_> {
             StatusCode::FORBIDDEN if said.contains("rate limit") => {
                 let until = self.until(&headers);
                 self.forge.hush(until);
-                Err(self.away(format!("has been asked too much: it will be asked again after {until}")))
+                Err(self.away(format!("has been asked too much: it will be asked again after {}", moment(until))))
             }
             StatusCode::FORBIDDEN => Err(self.away(format!(
                 "forbids to read {path}: give the token in {} the right to read it{said}",

@@ -5,13 +5,14 @@
 //! review, and a sentence that says why.
 //!
 //! HTTP is spoken by `hyper` and `rustls` directly, as the AWS SDKs do: it adds 5 s to a cold build without these, where
-//! `reqwest` adds 12 s to 29 s (measured on two cores), follows no redirect and knows no proxy. Certificates are judged by
-//! what the system trusts, so that a company's own authority works.
+//! `reqwest` adds 12 s to 29 s (measured on two cores), and follows no redirect. Certificates are judged by what the system
+//! trusts, or `SSL_CERT_FILE`, so that a company's own authority works; a proxy is gone through as the environment says.
 //!
 //! | file | does |
 //! |---|---|
 //! | `settings` | the block of the configuration, checked |
 //! | `http` | asks for one thing or a list, within limits |
+//! | `wire` | the connection, by itself or through a proxy |
 //! | `pushes` | who pushed what was merged |
 //! | `github`, `gitlab` | what to ask, and what the answers mean |
 
@@ -20,6 +21,7 @@ mod gitlab;
 mod http;
 mod pushes;
 mod settings;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::model::{Commit, Said, secret_file};
+use crate::model::{Commit, Outside, Said, secret_file};
 
 use http::Failure;
 pub use settings::{Github, Gitlab, Settings};
@@ -50,14 +52,20 @@ impl Forge {
     ///
     /// # Errors
     /// A sentence for an operator: settings that cannot work, or a system without certificates that it trusts.
-    pub fn new(settings: &Settings, branch: &str, credentials: Option<&Path>) -> Result<Self, String> {
-        Self::limited(settings, branch, credentials, http::LIMITS)
+    pub fn new(
+        settings: &Settings,
+        branch: &str,
+        credentials: Option<&Path>,
+        outside: &Outside,
+    ) -> Result<Self, String> {
+        Self::limited(settings, branch, credentials, outside, http::LIMITS)
     }
 
     fn limited(
         settings: &Settings,
         branch: &str,
         credentials: Option<&Path>,
+        outside: &Outside,
         limits: http::Limits,
     ) -> Result<Self, String> {
         settings.check()?;
@@ -66,7 +74,7 @@ impl Forge {
             Settings::Github(_) => github::HEADERS,
             Settings::Gitlab(_) => gitlab::HEADERS,
         };
-        let http = http::Forge::new(settings.api(), token, headers, limits)?;
+        let http = http::Forge::new(settings.api(), token, headers, limits, outside)?;
         Ok(Self { http, settings: settings.clone(), branch: branch.to_owned() })
     }
 

@@ -253,7 +253,7 @@ async fn an_accepted_head_that_is_out_of_reach_is_no_other_history() {
     let (repo, first) = Repo::with_grant();
     let head = repo.commit(&[("grants/b.yaml", "b\n")]);
     let daemon = Daemon::of(&repo).await;
-    let git = daemon.source.remote.git();
+    let git = &daemon.source.remote.git();
     assert!(crate::source::log::is_on_line(git, &head, &first).await.unwrap());
     let absent = Commit("0123456789012345678901234567890123456789".into());
     assert!(!crate::source::log::is_on_line(git, &head, &absent).await.unwrap());

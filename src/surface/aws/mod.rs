@@ -12,6 +12,7 @@
 //! | `adapter` | what surfaces have in common whose access is one record: look, act, read back |
 //! | `iam`, `sso`, `ssm`, `recall`, `documents` | the services, as the surfaces need them |
 //! | `check` | what `grantd doctor` asks |
+//! | `wire` | the connections, by themselves or through a proxy |
 
 mod adapter;
 mod budget;
@@ -23,6 +24,7 @@ mod session;
 mod ssm;
 mod sso;
 mod trouble;
+pub mod wire;
 
 use std::{
     cell::Cell,
@@ -33,12 +35,13 @@ use std::{
 };
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
 
 use super::{
     Settings,
-    model::{Account, Clock, Text, Trouble, TroubleKind},
+    model::{Account, Clock, Text, Trouble, TroubleKind, moment},
 };
 
 pub use adapter::{Adapter, Remote, Told, blind, parts};
@@ -74,6 +77,8 @@ pub struct Edge {
     pub random: fn() -> std::io::Result<[u8; 16]>,
     /// How AWS is reached, and with whose credentials; otherwise what the SDK's default chain finds around the process.
     pub base: Option<aws_config::SdkConfig>,
+    /// The connections by which it is reached.
+    pub http: SharedHttpClient,
 }
 
 struct Shared {
@@ -245,7 +250,11 @@ impl Aws {
         let _pass = if urgent { None } else { gate.acquire().await.ok() };
         let now = self.clock().now();
         if let Some(by) = by.filter(|by| now > *by) {
-            let detail = format!("{action} waited until {now} for its turn, and was to be made by {by}: it was not");
+            let detail = format!(
+                "{action} waited until {} for its turn, and was to be made by {}: it was not",
+                moment(now),
+                moment(by)
+            );
             return Err(Trouble::new(TroubleKind::Unreachable, detail).into());
         }
         tracing::debug!(%api, "call");

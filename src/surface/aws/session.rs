@@ -14,7 +14,6 @@ use aws_sdk_sts::{
     },
     error::BoxError,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use jiff::{SignedDuration, fmt::rfc2822};
 use tokio::time::Instant;
@@ -212,14 +211,12 @@ impl Aws {
     /// edge brought it; the credentials behind it renew themselves.
     async fn base(&self) -> &SdkConfig {
         let load = || async {
-            // One pool of connections, and one set of trusted roots, for all accounts.
-            let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
             let timeouts = TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .operation_attempt_timeout(Duration::from_secs(20))
                 .operation_timeout(Duration::from_secs(60));
             aws_config::defaults(BehaviorVersion::latest())
-                .http_client(http.build_https())
+                .http_client(self.shared.edge.http.clone())
                 .timeout_config(timeouts.build())
                 .retry_config(RetryConfig::standard().with_max_attempts(3))
                 .load()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{GROUP, HOST, Site, grant};
+use super::{GROUP, HOST, Site, grant, until};
 
 const VERBS: [&str; 10] = ["lint", "plan", "apply", "init", "run", "status", "history", "audit", "schema", "demo"];
 
@@ -65,11 +65,111 @@ fn without_a_journal_only_plan_answers() {
     }
     let plan = site.run(&["plan"]);
     assert_eq!(plan.code, 2, "{plan}");
-    assert!(plan.out.contains("from AWS only"), "{plan}");
+    assert!(plan.out.contains("from the cloud only"), "{plan}");
     assert!(plan.out.contains("1 to grant"), "{plan}");
     assert_eq!(site.json(&["plan"])["journal"], false);
     assert!(!site.state().join("journal").exists(), "a plan began a journal");
     assert!(!site.in_group());
+}
+
+/// While the daemon goes on by the last good configuration, so does whoever looks.
+#[test]
+fn a_broken_configuration_keeps_nobody_from_looking() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    let good = fs::read_to_string(site.path("grantd.yaml")).unwrap();
+    site.replace("grantd.yaml", &format!("{good}limits: {{ max_duration: 9h }}\n"));
+    let daemon = site.daemon();
+    site.merge("2026-11-20-jdoe-long", &grant("8h", GROUP));
+    until("jdoe is in the group", || site.in_group().then_some(()));
+    let state = site.state();
+    let whole = [&["status", "--format", "json"][..], &["history", "2026-11-20-jdoe-long"], &["audit", "verify"]];
+    for broken in [
+        format!("{good}sweeep: x\n"),
+        format!("state: {}\nsource: [\n", state.display()),
+        format!("\t{good}"),
+        good.replace("clock", "clok").replace("poll: 1s", "poll: 1x"),
+    ] {
+        site.replace("grantd.yaml", &broken);
+        for arguments in whole {
+            let done = site.fine(arguments);
+            assert!(done.out.contains("jdoe-long") || done.out.starts_with("whole"), "{arguments:?}: {done}");
+            assert!(
+                done.err.contains("warning: ") && done.err.contains("the last configuration that could be used"),
+                "{done}"
+            );
+        }
+        // What would act, or say what an action would be, does not.
+        for verb in ["plan", "apply", "doctor", "init"] {
+            assert_eq!(site.run(&[verb]).code, 1, "{verb}");
+        }
+    }
+    // Where it does not even say where the state is, or is gone, the help is in the error.
+    for broken in ["nonsense\n", "state: /nowhere\nx: y\n"] {
+        site.replace("grantd.yaml", broken);
+        for arguments in whole {
+            let done = site.run(arguments);
+            assert!(done.code == 1 && done.err.contains("`--state DIR`"), "{arguments:?}: {done}");
+        }
+    }
+    fs::remove_file(site.path("grantd.yaml")).unwrap();
+    for arguments in whole {
+        assert!(site.run(arguments).err.contains("`--state DIR`"));
+        let done = site.run(&[arguments, &["--state", state.to_str().unwrap()]].concat());
+        assert!(done.code == 0 && done.err.is_empty(), "{arguments:?}: {done}");
+    }
+    site.replace("grantd.yaml", &good);
+    daemon.stop();
+    // Of an earlier release, which kept none: the journal says enough.
+    fs::remove_file(state.join("configuration.json")).unwrap();
+    let done = site.fine(&["status", "--state", "state"]);
+    assert!(done.out.contains("2026-11-20-jdoe-long live until"), "{done}");
+}
+
+/// What people read counts as people do, in whole seconds, and names things by what they are.
+#[test]
+fn words_are_peoples_words() {
+    let site = Site::new();
+    fs::write(site.path("work/grants/2026-11-20-jdoe-new.yaml"), grant("8h", GROUP)).unwrap();
+    let plan = site.run(&["plan", "--path", "work/grants"]);
+    assert!(plan.out.contains("plan revision of the working tree, "), "{plan}");
+    site.fine(&["init"]);
+    let plan = site.run(&["plan", "--path", "work/grants"]);
+    assert!(!plan.out.contains("AWS") && plan.out.contains("1 to grant"), "{plan}");
+    site.edit_world(|world| {
+        format!("{world}faults: [{{ surface: iam-group, on: write, trouble: unreachable, times: 1 }}]\n")
+    });
+    let daemon = site.daemon();
+    site.push();
+    until("the call failed", || (site.count("fate", "grant") == 1).then_some(()));
+    let status = site.fine(&["status"]);
+    assert!(status.out.contains("1 attempt, next at"), "{status}");
+    site.edit_world(|world| {
+        world.lines().filter(|line| !line.starts_with("faults:")).map(|line| format!("{line}\n")).collect()
+    });
+    site.merge("2026-11-20-jdoe-host", &grant("8h", HOST));
+    daemon.said("fate=done");
+    let log = daemon.stop();
+    let odd = site.fine(&["history"]).out + &site.fine(&["status"]).out + &plan.out;
+    assert!(!log.contains("fate=Done") && !odd.contains("1 attempts"), "{log}{odd}");
+    // A fraction of a second stands nowhere.
+    let fraction = regex::Regex::new(r"[0-9]:[0-9]{2}\.[0-9]+Z").unwrap();
+    assert!(!fraction.is_match(&odd), "{odd}");
+}
+
+/// One rule: 2 where what is and what Git asks for differ, whatever holds it.
+#[test]
+fn plan_exits_2_for_whatever_is_held() {
+    let site = Site { date: Some("2026-01-01T00:00:00Z"), ..Site::new() };
+    site.fine(&["init"]);
+    site.merge("2026-11-20-jdoe-late", &grant("8h", GROUP));
+    let plan = site.run(&["plan"]);
+    assert!(plan.code == 2 && plan.out.contains("1 held"), "{plan}");
+    site.fine(&["apply"]);
+    assert_eq!(site.run(&["plan"]).code, 2);
+    site.withdraw("2026-11-20-jdoe-late");
+    site.fine(&["apply"]);
+    assert_eq!(site.run(&["plan"]).code, 0);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn a_tail_torn_within_a_line_is_cut_and_kept() {
     assert!(cut > batch);
     fs::write(&segment, &text[..cut]).unwrap();
     let verdict = site.fine(&["audit", "verify"]);
-    assert!(verdict.out.contains(&format!("{} bytes at the end are an unfinished batch", cut - batch)), "{verdict}");
+    assert!(verdict.out.contains(&format!("{} bytes at the end: an unfinished batch", cut - batch)), "{verdict}");
     goes_on(&site, &text.as_bytes()[batch..cut]);
 }
 
@@ -102,6 +102,20 @@ fn refused(site: &Site, what: &str) {
             done.err.contains(&place) && done.err.contains("line "),
             "{what}: {arguments:?} names no place: {done}"
         );
+    }
+    // And what to do about it, whoever asks.
+    for arguments in [&["run"][..], &["apply"], &["plan"], &["status"], &["history"], &["doctor"], &["audit", "verify"]]
+    {
+        let done = site.run(arguments);
+        let said = format!("{}{}", done.out, done.err);
+        assert_eq!(done.code, 1, "{what}: {arguments:?}: {done}");
+        for advice in [
+            "nothing ends by itself",
+            "`grantd history` shows all that is whole",
+            "from a copy that `grantd audit verify` calls whole",
+        ] {
+            assert!(said.contains(advice), "{what}: {arguments:?} does not say `{advice}`: {done}");
+        }
     }
     let verdict = site.json(&["audit", "verify"]);
     assert_eq!(verdict["whole"], false, "{what}: {verdict}");
@@ -151,10 +165,10 @@ fn a_checkpoint_outside_finds_lines_cut_off_the_end() {
 }
 
 /// A small disk of our own. Unmounted when it is dropped.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(place: PathBuf) -> Self {
+    pub fn mount(place: PathBuf) -> Self {
         fs::create_dir_all(&place).unwrap();
         let mut mount = Command::new("mount");
         let output = mount.args(["-t", "tmpfs", "-o", "size=4m,mode=700", "grantd-test"]).arg(&place).output().unwrap();
@@ -163,7 +177,7 @@ impl Disk {
     }
 
     /// Writes until nothing more goes.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.0.join("filler")).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
             let bytes = vec![7; size];
@@ -177,7 +191,7 @@ impl Disk {
         assert!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

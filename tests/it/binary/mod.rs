@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
 mod accept;
+mod aside;
 mod bad_input;
 mod clock;
 mod commands;
@@ -13,6 +14,10 @@ mod hooks;
 mod http;
 mod life;
 mod limits;
+mod links;
+mod modes;
+mod outputs;
+mod outside;
 mod reload;
 mod renames;
 mod snapshots;

@@ -19,7 +19,7 @@ use grantd::{
     model::{self, Text},
     surface::{
         Cloud, Document, IdentityCenter, Settings, WindowsAdmin,
-        aws::{Aws, Edge},
+        aws::{Aws, Edge, wire},
         world::{Caseless, Host, ManualClock, State},
     },
 };
@@ -182,6 +182,7 @@ impl Ground for Wire {
             secret: Box::new(secret),
             random,
             base: Some(self.base.clone()),
+            http: wire::client(&model::Outside::default()).unwrap(),
         };
         let aws = Aws::new(edge);
         let center = IdentityCenter { account: self.account.as_str().into(), region: EAST.into() };

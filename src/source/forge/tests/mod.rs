@@ -5,6 +5,7 @@ mod gitlab;
 mod hub;
 mod manners;
 mod openapi;
+mod proxy;
 mod server;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::{
     Forge, Settings,
     http::{LIMITS, Limits},
 };
-use crate::model::{Commit, Said};
+use crate::model::{Commit, Outside, Said};
 
 /// Must stand in no output.
 const CANARY: &str = "ghp_canary0123456789abcdefcanary";
@@ -32,9 +33,13 @@ struct Asker {
 
 impl Asker {
     fn new(settings: &Settings, limits: Limits) -> Self {
+        Self::outside(settings, limits, &Outside::default())
+    }
+
+    fn outside(settings: &Settings, limits: Limits, outside: &Outside) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("forge"), format!("{CANARY}\n")).unwrap();
-        let forge = Forge::limited(settings, "main", Some(folder.path()), limits).unwrap();
+        let forge = Forge::limited(settings, "main", Some(folder.path()), outside, limits).unwrap();
         Self { forge, folder }
     }
 
