@@ -84,6 +84,14 @@ impl Remote {
             let what = format!("{} cannot be fetched: {why}{help} (git: {said})", self.url);
             return Err(SourceError::Unreachable(what).into());
         }
+        if said.contains("repository corruption on the remote side") {
+            let what = format!(
+                "{} lacks objects: it is a partial clone, or damaged; `git fsck` there says more; name the repository that it \
+                 was made from (git: {said})",
+                self.url
+            );
+            return Err(SourceError::Unreachable(what).into());
+        }
         let hidden = ["not our ref", "unadvertised object"].iter().any(|words| said.contains(words));
         if hidden && !what.starts_with("refs/") {
             let what = format!(

@@ -14,6 +14,7 @@ mod hooks;
 mod http;
 mod life;
 mod limits;
+mod odd_names;
 mod outside;
 mod reload;
 mod snapshots;
