@@ -154,7 +154,8 @@ impl Remote {
         if let Some(ssh) = &self.ssh {
             command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
         }
-        if self.http {
+        // Plain http is for this machine and its networks: nobody's proxy stands there.
+        if self.url.starts_with("https://") {
             command.envs(self.outside.environment());
         }
         if let Some(token) = token {
