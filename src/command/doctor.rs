@@ -67,7 +67,11 @@ fn here(what: &str, found: Result<(), String>) -> Check {
 async fn git(setup: &Setup) -> Result<(), String> {
     let source = setup.git().map_err(|error| error.to_string())?.reading();
     let head = source.fetch().await.map_err(|error| error.to_string())?;
-    source.tree(&head).await.map_err(|error| error.to_string())?;
+    let tree = source.tree(&head).await.map_err(|error| error.to_string())?;
+    // The grants folder itself: what lies in it is for those who merge.
+    if let Some(finding) = tree.findings.iter().find(|finding| *finding.path == *setup.config.source.path) {
+        return Err(format!("`{}` at {head}: {}; {}", finding.path, finding.message, finding.help));
+    }
     source.reach(&head, setup.clock().now()).await.map_err(|why| format!("it is read, but the forge is not: {why}"))
 }
 

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -17,7 +17,7 @@ use crate::{
         render::{count, findings_json, findings_text},
         stem,
     },
-    model::{Clock, Finding, Grant, GrantId, Level, Odd, Policy, names_grant},
+    model::{Clock, Finding, Grant, GrantId, Level, Name, Odd, Policy, Twins, names_grant, odd},
     surface::world::RealClock,
 };
 
@@ -69,7 +69,15 @@ pub struct Checked {
 pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) -> Result<Checked> {
     let mut checked = Checked::default();
     let mut found = Vec::new();
-    let kind = fs::symlink_metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.file_type();
+    let kind = fs::symlink_metadata(path).with_context(|| match meant(path) {
+        Some(other) => format!(
+            "{} cannot be read; there is `{other}`, in other upper and lower case: rename it, since only `path` of the \
+             configuration grants",
+            path.display()
+        ),
+        None => format!("{} cannot be read", path.display()),
+    });
+    let kind = kind?.file_type();
     if kind.is_dir() {
         walk(path, 0, &mut found, &mut checked.findings)?;
     } else if kind.is_file() {
@@ -123,18 +131,38 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
     Ok(checked)
 }
 
-/// The YAML files below a folder; what is no regular file is a finding, as it is in Git.
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
+/// The YAML files below a folder; what is no regular file is a finding, as it is in Git, and so is a name that Git would
+/// refuse. Answers whether anything in it is named like a grant file.
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) -> Result<bool> {
+    let (mut twins, mut grants) = (Twins::default(), false);
+    let place = folder.to_string_lossy();
+    let place = place.trim_end_matches('/');
     for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let entry = entry?;
         let path = entry.path();
         let name = entry.file_name();
-        let name = name.to_string_lossy();
+        let kind = entry.file_type()?;
+        let name = match Name::of(name.as_bytes()) {
+            Name::Good(name) => name,
+            Name::Odd => {
+                findings.push(odd(place, name.as_bytes(), kind.is_dir()));
+                continue;
+            }
+            // The repository of the working tree itself.
+            Name::Bad(_) if name == ".git" => continue,
+            Name::Bad(why) => {
+                let shown = format!("{place}/{}", Name::shown(name.as_bytes()));
+                let message = format!("its name {why}: nothing of such a commit is accepted");
+                findings.push(Finding::error(&shown, None, message, "rename it"));
+                continue;
+            }
+        };
         let shown = path.to_string_lossy().into_owned();
+        let mut grant = !kind.is_dir() && names_grant(&name.to_ascii_lowercase());
         if name.starts_with('.') {
+            twins.add(name, &shown, false);
             continue;
         }
-        let kind = entry.file_type()?;
         if kind.is_symlink() {
             findings.push(Odd::Link.finding(&shown));
         } else if kind.is_dir() && path.join(".git").symlink_metadata().is_ok() {
@@ -142,9 +170,9 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
         } else if kind.is_dir() && depth >= DEEPEST {
             findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {DEEPEST} folders")));
         } else if kind.is_dir() {
-            walk(&path, depth + 1, found, findings)?;
-        } else if kind.is_file() && names_grant(&name.to_ascii_lowercase()) {
-            if !names_grant(&name) {
+            grant = walk(&path, depth + 1, found, findings)?;
+        } else if kind.is_file() && grant {
+            if !names_grant(name) {
                 findings.push(Odd::Case.finding(&shown));
             } else if entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o100 != 0) {
                 findings.push(Odd::Executable.finding(&shown));
@@ -152,6 +180,23 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
                 found.push(path);
             }
         }
+        twins.add(name, &shown, grant);
+        grants |= grant;
     }
-    Ok(())
+    match twins.told() {
+        Ok(told) => findings.extend(told),
+        Err(why) => {
+            let message = format!("{why}: nothing of such a commit is accepted");
+            findings.push(Finding::error(place, None, message, "rename or remove one of them"));
+        }
+    }
+    Ok(grants)
+}
+
+/// A folder that is not there, and one that is meant by it.
+fn meant(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut names = fs::read_dir(parent).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|other| other != name && other.eq_ignore_ascii_case(name))
 }

@@ -87,7 +87,8 @@ fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
     let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
     let commit = cycle.ledger().head.clone().unwrap_or(Commit("of the working tree".into()));
     let valid: Vec<Text> = checked.grants.iter().map(|(path, _)| path.as_str().into()).collect();
-    let present = here(valid.iter().chain(checked.findings.iter().map(|finding| &finding.path)));
+    let odd = checked.findings.iter().filter(|finding| finding.level == Level::Error).map(|finding| &finding.path);
+    let present = here(valid.iter().chain(odd));
     let files = checked.grants.into_iter().map(|(path, grant)| Filed {
         path: path.as_str().into(),
         blob: Oid("working-tree".into()),

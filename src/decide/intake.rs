@@ -5,7 +5,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Oid, Origin, Proof, Text, Tree};
+use crate::model::{Chain, Change, Commit, Finding, Grant, GrantId, Level, Oid, Origin, Proof, Text, Tree};
 
 use super::stem;
 
@@ -107,9 +107,10 @@ impl Deletions {
 }
 
 /// The ids of all that lies in the grants folder, with their paths. Odd entries too (links, executables): what is there and
-/// grants nothing is not deleted.
+/// grants nothing is not deleted. Not what is only warned of: that is no grant file.
 pub fn present(tree: &Tree) -> BTreeMap<GrantId, BTreeSet<Text>> {
-    here(tree.entries.iter().map(|entry| &entry.path).chain(tree.findings.iter().map(|finding| &finding.path)))
+    let odd = tree.findings.iter().filter(|finding| finding.level == Level::Error).map(|finding| &finding.path);
+    here(tree.entries.iter().map(|entry| &entry.path).chain(odd))
 }
 
 /// The ids of paths. A name that is no id belongs to nobody.

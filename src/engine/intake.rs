@@ -188,9 +188,15 @@ impl Librarian {
             for finding in &page.findings {
                 findings.push(Finding { path: entry.path.clone(), ..finding.clone() });
             }
-            let id = stem(&entry.path).ok();
+            let id = match stem(&entry.path) {
+                Ok(id) => id,
+                Err(why) => {
+                    findings.push(Finding::error(&entry.path, None, why.to_string(), "rename the file"));
+                    continue;
+                }
+            };
             // Old files of grants that are over may lie in the tree for ever: nothing about them can change.
-            let over = id.as_ref().is_some_and(|id| known.used.contains(id));
+            let over = known.used.contains(&id);
             if over && !touched.contains(&entry.path) {
                 continue;
             }
@@ -199,11 +205,11 @@ impl Librarian {
                 .get(&entry.path)
                 .filter(|(blob, _)| *blob == entry.blob)
                 .map(|(_, origin)| origin.clone());
-            let known_by = |id: &GrantId| known.prior.contains(id) || chains.contains_key(id) && !known.adopted;
-            let unproven = accepted.is_none() && !over && id.as_ref().is_some_and(|id| !known_by(id));
+            let proven = known.prior.contains(&id) || chains.contains_key(&id) && !known.adopted;
+            let unproven = accepted.is_none() && !over && !proven;
             let origin = accepted.or_else(|| self.origins.get(&(entry.path.clone(), entry.blob.clone())).cloned());
             if origin.is_none() || unproven {
-                lost.extend(id);
+                lost.insert(id);
             }
             if let Some(grant) = &page.grant {
                 filed.push((entry, grant.clone(), origin, over));

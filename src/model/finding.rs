@@ -45,6 +45,14 @@ pub enum Odd {
     /// `.YAML`
     Case,
     Executable,
+    /// Somebody may expect access of it.
+    Unreadable,
+    /// The rest.
+    Unprintable,
+    /// No grant file.
+    Twin,
+    /// The grants folder itself, by another name.
+    Folder,
 }
 
 impl Odd {
@@ -56,8 +64,21 @@ impl Odd {
             Self::Executable => {
                 ("the file is executable", format!("make it a regular file: git update-index --chmod=-x {path}"))
             }
+            Self::Unreadable | Self::Unprintable => (
+                "its name is not UTF-8 or holds control characters, so it is not read",
+                "rename it: letters, digits and `-`".to_owned(),
+            ),
+            Self::Twin => (
+                "another name here differs in upper and lower case only: where case does not count, one of them is lost",
+                "rename or remove one of them".to_owned(),
+            ),
+            Self::Folder => (
+                "there is no folder of this name, only one in other upper and lower case: nothing in it grants",
+                "rename the folder, or correct `path`".to_owned(),
+            ),
         };
-        Finding::error(path, None, message, help)
+        let level = if matches!(self, Self::Unprintable | Self::Twin) { Level::Warning } else { Level::Error };
+        Finding { level, ..Finding::error(path, None, message, help) }
     }
 }
 

@@ -71,12 +71,6 @@ pub struct Log {
     pub changes: Vec<Change>,
 }
 
-/// Whether a path below the grants folder names a grant file: `.yaml` or `.yml`, and no part of it starts with a dot.
-/// The tree and the log must agree on this.
-pub fn names_grant(below: &str) -> bool {
-    !below.split('/').any(|part| part.starts_with('.')) && (below.ends_with(".yaml") || below.ends_with(".yml"))
-}
-
 /// Where grants come from. All methods but `fetch` read what was fetched, without the network.
 pub trait Source: Send + Sync {
     /// Brings the branch up to date and answers its head. Costs one `ls-remote` if nothing changed.
@@ -91,8 +85,8 @@ pub trait Source: Send + Sync {
     /// The grants folder at a commit. An absent folder is an empty one.
     ///
     /// # Errors
-    /// [`SourceError::Bad`] for names that no honest git makes (`..`, `.git`, duplicates, case twins): nothing of this tree
-    /// may be used.
+    /// [`SourceError::Bad`] for names that no honest git makes (`..`, `.git`, duplicates) and for two grant files that are one
+    /// where case does not count: nothing of this tree may be used.
     fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>>;
 
     /// The contents of blobs, in the order asked for.

@@ -128,9 +128,9 @@ pub struct Aside {
 impl Aside {
     fn new(kept: &Git, folders: &[PathBuf], why: Option<Text>) -> Result<Self, String> {
         let none = || "there is no folder to fetch into".to_owned();
-        let place = choose(kept, folders).ok_or_else(none)?;
+        let place = choose(kept, folders, why.is_some()).ok_or_else(none)?;
         let failed = |e: io::Error| format!("nothing can be fetched into {}: {e}", place.display());
-        remove_stale(place);
+        folders.iter().for_each(|folder| remove_stale(folder));
         let mut folder = tempfile::Builder::new();
         folder.prefix(PREFIX).permissions(Permissions::from_mode(0o700));
         let folder = folder.tempdir_in(place).map_err(failed)?;
@@ -167,10 +167,12 @@ fn lean(git: &Git, kept: &Git) -> io::Result<()> {
     fs::remove_file(&file)
 }
 
-/// The first with room on another disk than the state's, or the roomiest there is.
-fn choose<'a>(kept: &Git, folders: &'a [PathBuf]) -> Option<&'a Path> {
+/// The first with room, or the roomiest there is. `elsewhere`: on another disk than the state's, of which only the quota may be
+/// used up.
+fn choose<'a>(kept: &Git, folders: &'a [PathBuf], elsewhere: bool) -> Option<&'a Path> {
     // The state folder itself: the bare repository may not be there yet.
-    let disk = kept.bare().parent().and_then(|state| state.metadata().ok()).map(|about| about.dev());
+    let disk =
+        kept.bare().parent().filter(|_| elsewhere).and_then(|state| state.metadata().ok()).map(|about| about.dev());
     let room = |folder: &Path| statvfs(folder).map_or(0, |about| about.f_bavail.saturating_mul(about.f_frsize));
     let good = |folder: &&PathBuf| {
         folder.metadata().is_ok_and(|about| about.is_dir() && Some(about.dev()) != disk) && room(folder) >= ROOM

@@ -84,6 +84,14 @@ impl Remote {
             let what = format!("{} cannot be fetched: {why}{help} (git: {said})", self.url);
             return Err(SourceError::Unreachable(what).into());
         }
+        if said.contains("repository corruption on the remote side") {
+            let what = format!(
+                "{} lacks objects: it is a partial clone, or damaged; `git fsck` there says more; name the repository that it \
+                 was made from (git: {said})",
+                self.url
+            );
+            return Err(SourceError::Unreachable(what).into());
+        }
         let hidden = ["not our ref", "unadvertised object"].iter().any(|words| said.contains(words));
         if hidden && !what.starts_with("refs/") {
             let what = format!(
@@ -146,7 +154,8 @@ impl Remote {
         if let Some(ssh) = &self.ssh {
             command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
         }
-        if self.http {
+        // Plain http is for this machine and its networks: nobody's proxy stands there.
+        if self.url.starts_with("https://") {
             command.envs(self.outside.environment());
         }
         if let Some(token) = token {

@@ -243,6 +243,10 @@ impl Remote {
             let _lock = lock;
             let commit = quarantine.check(&caps).map_err(|odd| match odd {
                 Odd::Sent(why) => SourceError::Unreachable(format!("{url} sends what is not taken: {why}{help}")),
+                Odd::Shallow => SourceError::Unreachable(format!(
+                    "{url} is a shallow clone: its history is cut off, and who changed what cannot be told; make it whole \
+                     there (`git fetch --unshallow`), or name the repository that it was made from"
+                )),
                 Odd::Unread(why) => SourceError::Unread(format!("what {url} sent cannot be looked at: {why}")),
             })?;
             Ok((commit, quarantine.admit()))

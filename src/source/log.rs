@@ -184,7 +184,7 @@ impl Block {
 
 /// `:OLDMODE NEWMODE OLDBLOB NEWBLOB STATUS` and a path. `None` for what is no grant file.
 fn file(entry: &[u8], path: &[u8], folder: &str) -> Result<Option<(Text, Option<Oid>)>, &'static str> {
-    // A path that is not UTF-8 is none that anything of ours can name; `tree` refuses the revision.
+    // A path that is not UTF-8 is none that anything of ours can name; `tree` tells it.
     let Ok(path) = std::str::from_utf8(path) else { return Ok(None) };
     let below = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
     if !below.is_some_and(names_grant) {

@@ -119,7 +119,7 @@ impl GitSource {
         self
     }
 
-    /// Reaches a remote over HTTP by the proxies and authorities of this machine. ssh and folders need neither.
+    /// Reaches a remote over https by the proxies and authorities of this machine. No other needs them.
     #[must_use]
     pub fn through(mut self, outside: Outside) -> Self {
         self.remote.outside = outside;

@@ -31,6 +31,8 @@ pub struct Quarantine {
 pub enum Odd {
     /// It is what must not come.
     Sent(String),
+    /// The repository there is not whole.
+    Shallow,
     /// This machine cannot look at it.
     Unread(String),
 }
@@ -78,7 +80,7 @@ impl Quarantine {
         let odd = |e: git2::Error| Odd::of("it", &e);
         let io = |what: &str, e: io::Error| Odd::Unread(format!("{what}: {e}"));
         if self.folder.join("shallow").try_exists().map_err(|e| io("its folder", e))? {
-            return Err(Odd::Sent("its history is cut off (shallow)".into()));
+            return Err(Odd::Shallow);
         }
         let packs = self.packs().map_err(|e| io("its packs cannot be listed", e))?;
         let bytes: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
@@ -91,7 +93,8 @@ impl Quarantine {
         let new = tree::objects(&self.folder).map_err(unread)?;
         check_objects(&new, caps)?;
         let id = tree::id_of(&self.folder, BROUGHT).map_err(unread)?;
-        let id = id.ok_or_else(|| Odd::Unread(format!("there is no {BROUGHT}")))?;
+        // Git takes no branch whose history is cut off, and says nothing of it.
+        let id = id.ok_or(Odd::Shallow)?;
         let ours = tree::objects(&self.ours).map_err(unread)?;
         // A head that went back is nothing new.
         let header = new.read_header(id).or_else(|_| ours.read_header(id));

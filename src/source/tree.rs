@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 
 use git2::{ErrorClass, ErrorCode, ObjectType, Odb, Repository};
 
-use crate::model::{Commit, Entry, Finding, Odd, Oid, SourceError, Tree, names_grant};
+use crate::model::{Commit, Entry, Finding, Name, Odd, Oid, SourceError, Tree, Twins, names_grant, odd};
 
 /// Where the head of the remote branch is kept.
 pub(super) const FETCHED: &str = "refs/grantd/fetched";
@@ -188,7 +188,7 @@ pub fn tree(bare: &Path, commit: &Commit, folder: &str) -> Result<Tree, SourceEr
         ErrorCode::NotFound => no_commit(commit),
         _ => unread(&format!("the commit {commit}"), &e),
     })?;
-    let mut walk = Walk { repo: &repo, odb: &odb, entries: Vec::new(), findings: Vec::new(), seen: 0 };
+    let mut walk = Walk { repo: &repo, odb: &odb, entries: Vec::new(), findings: Vec::new(), seen: 0, grants: 0 };
     match walk.folder(found.tree_id(), folder) {
         Ok(()) => {
             walk.entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -207,6 +207,8 @@ struct Walk<'a> {
     findings: Vec<Finding>,
     /// Entries below the grants folder so far.
     seen: usize,
+    /// Of these, files that are named like grant files.
+    grants: usize,
 }
 
 /// Why a walk ends early.
@@ -243,7 +245,10 @@ impl<'a> Walk<'a> {
             let entry = match twins.as_slice() {
                 [] => return Ok(()),
                 [one] if one.name_bytes() == part.as_bytes() => one,
-                [_] => return Ok(()),
+                [_] => {
+                    self.findings.push(Odd::Folder.finding(&path));
+                    return Ok(());
+                }
                 _ => return Err(Stop::Refused(format!("`{path}` is there twice, or in upper and in lower case"))),
             };
             if entry.filemode_raw() & FORMAT != FOLDER {
@@ -285,25 +290,41 @@ impl<'a> Walk<'a> {
         if self.seen > MAX_ENTRIES {
             return Err(Stop::Refused(format!("there are more than {MAX_ENTRIES} files and folders in `{root}`")));
         }
-        let mut names = BTreeSet::new();
-        let mut below = Vec::new();
+        let (mut names, mut twins, mut below) = (BTreeSet::new(), Twins::default(), Vec::new());
         for entry in &tree {
-            let name = honest(entry.name_bytes(), path).map_err(Stop::Refused)?;
-            if !names.insert(name.to_ascii_lowercase()) {
-                let why = format!("`{path}/{name}` is there twice, or in upper and in lower case");
-                return Err(Stop::Refused(why));
-            }
-            let full = format!("{path}/{name}");
+            let bytes = entry.name_bytes();
             let mode = entry.filemode_raw();
-            if mode & FORMAT == FOLDER {
-                if !name.starts_with('.') {
-                    below.push((entry.id(), full));
+            let is_folder = mode & FORMAT == FOLDER;
+            if !names.insert(bytes.to_vec()) {
+                return Err(Stop::Refused(format!("`{path}/{}` is there twice", Name::shown(bytes))));
+            }
+            let name = match Name::of(bytes) {
+                Name::Good(name) => name,
+                Name::Odd => {
+                    self.findings.push(odd(path, bytes, is_folder));
+                    continue;
                 }
-            } else {
+                Name::Bad(why) => return Err(Stop::Refused(format!("a name in the folder `{path}` {why}"))),
+            };
+            let full = format!("{path}/{name}");
+            if is_folder && !name.starts_with('.') {
+                below.push((entry.id(), full, name.to_owned()));
+                continue;
+            }
+            let grants = !is_folder && names_grant(&name.to_ascii_lowercase());
+            self.grants += usize::from(grants);
+            twins.add(name, &full, grants);
+            if !is_folder {
                 self.file(entry.id(), &full, name, mode)?;
             }
         }
-        below.into_iter().try_for_each(|(id, full)| self.read(id, &full, root, depth + 1))
+        for (id, full, name) in below {
+            let before = self.grants;
+            self.read(id, &full, root, depth + 1)?;
+            twins.add(&name, &full, self.grants > before);
+        }
+        self.findings.extend(twins.told().map_err(Stop::Refused)?);
+        Ok(())
     }
 
     /// One entry that is no folder.
@@ -331,29 +352,4 @@ impl<'a> Walk<'a> {
     fn finding(&mut self, path: &str, message: &str, help: &str) {
         self.findings.push(Finding::error(path, None, message, help));
     }
-}
-
-/// The name, if an honest git can have made it. The error says where the name is, without repeating what is not printable.
-fn honest<'a>(name: &'a [u8], folder: &str) -> Result<&'a str, String> {
-    let refuse = |what: &str| Err(format!("a name in the folder `{folder}` {what}"));
-    let Ok(text) = std::str::from_utf8(name) else { return refuse("is not UTF-8") };
-    if text.is_empty() || text == "." || text == ".." || text.contains('/') {
-        return refuse("leads out of it");
-    }
-    if text.chars().any(char::is_control) {
-        return refuse("holds control characters");
-    }
-    if is_dot_git(text) {
-        return refuse("is `.git`, or is taken for it by another file system");
-    }
-    Ok(text)
-}
-
-/// `.git` for some file system: HFS+ skips invisible characters, NTFS drops dots and blanks at the end and what follows a
-/// colon, and knows short names.
-fn is_dot_git(name: &str) -> bool {
-    let invisible = |c: &char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
-    let seen: String = name.chars().filter(|c| !invisible(c)).collect();
-    let stem = seen.split([':', '\\']).next().unwrap_or_default().trim_end_matches(['.', ' ']);
-    stem.eq_ignore_ascii_case(".git") || stem.eq_ignore_ascii_case("git~1")
 }

@@ -206,6 +206,28 @@ async fn resolves_names_and_ids() {
 }
 
 #[tokio::test]
+async fn a_remote_that_is_not_whole_is_told_as_what_it_is() {
+    let (repo, _) = Repo::with_grant();
+    repo.commit(&[("grants/b.yaml", "b\n")]);
+    repo.git(&["config", "uploadpack.allowFilter", "true"]);
+    let from = format!("file://{}", repo.path.display());
+    for (how, said) in [
+        ("--depth=1", "is a shallow clone"),
+        ("--filter=blob:none", "is a partial clone"),
+        ("--filter=tree:0", "is a partial clone"),
+    ] {
+        let clone = tempfile::tempdir().unwrap();
+        let path = clone.path().join("clone.git");
+        repo.git(&["clone", "--quiet", "--bare", how, &from, path.to_str().unwrap()]);
+        let url = format!("file://{}", path.display());
+        let daemon = Daemon::new(&super::Settings { url, ..repo.settings() });
+        let text = unreachable(daemon.source.fetch().await);
+        assert!(text.contains(said) && text.contains("that it was made from"), "{how}: {text}");
+        assert!(!text.contains("so large"), "{how}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn packs_are_joined_and_nothing_is_lost() {
     let (repo, first) = Repo::with_grant();
     let mut daemon = Daemon::of(&repo).await;

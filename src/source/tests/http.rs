@@ -274,7 +274,7 @@ async fn a_history_that_is_cut_off_is_refused() {
     short.git(&["fetch", "--quiet", "--depth=1", &url, "main:refs/heads/main", "--update-head-ok"]);
     let daemon = over_http(&short);
     let told = unreachable(daemon.source.fetch().await);
-    assert!(told.contains("its history is cut off (shallow)"), "{told}");
+    assert!(told.contains("is a shallow clone: its history is cut off"), "{told}");
     assert!(matches!(daemon.source.tree(&head).await, Err(SourceError::Missing(_))));
     assert_eq!(whole.source.fetch().await, Ok(head));
 }

@@ -1,5 +1,6 @@
 //! Against real repositories, made by the system's git with a fixed identity and dates that go up by a minute.
 
+mod aside;
 mod bomb;
 mod bring;
 mod deletions;

@@ -106,10 +106,11 @@ async fn names_that_no_honest_git_makes_refuse_the_revision() {
         (vec![file(b"a.yaml"), folder(b"a.yaml")], "twice"),
         (vec![file(b"A.yaml"), file(b"a.yaml")], "twice"),
         (vec![folder(b"PROD"), folder(b"prod")], "twice"),
-        (vec![file(b"README.md"), file(b"readme.md")], "twice"),
-        (vec![file(b"\xff.yaml")], "UTF-8"),
-        (vec![file(b"a\n.yaml")], "control"),
-        (vec![file("a\u{85}.yaml".as_bytes())], "control"),
+        (vec![file(b"A.YAML"), file(b"a.yaml")], "twice"),
+        (vec![file(b"README.md"), file(b"README.md")], "twice"),
+        (vec![folder(b"a.yaml"), file(b"A.yaml")], "twice"),
+        (vec![folder(b".g\xffit")], ".git"),
+        (vec![folder(b".git\r")], ".git"),
         (vec![("100644", b"tree.yaml", sub.as_str())], "no blob"),
         (vec![("40000", b"blob", blob.as_str())], "no tree"),
     ] {
@@ -129,6 +130,56 @@ async fn names_that_no_honest_git_makes_refuse_the_revision() {
     let grants = daemon.folder(&repo, &[good, folder(b"git"), file(b"..a.txt")]);
     assert_eq!(paths(&daemon.tree(&daemon.commit(&repo, &grants)).await), ["grants/git/a.yaml", "grants/good.yaml"]);
     assert_eq!(paths(&daemon.tree(&first).await), ["grants/a.yaml"]);
+}
+
+/// What is no grant file freezes nothing, whatever it is called; where somebody may expect access of it, that is an error.
+#[tokio::test]
+async fn odd_names_are_told_and_the_others_go_on() {
+    let (repo, _) = Repo::with_grant();
+    let daemon = Daemon::of(&repo).await;
+    let blob = repo.git(&["rev-parse", "HEAD:grants/a.yaml"]);
+    let sub = repo.git(&["rev-parse", "HEAD:grants"]);
+    let text = daemon.folder(&repo, &[("100644", b"notes.txt", &blob)]);
+    let file = |name: &'static [u8]| ("100644", name, blob.as_str());
+    let folder = |name: &'static [u8]| ("40000", name, sub.as_str());
+    let plain = |name: &'static [u8]| ("40000", name, text.as_str());
+    for (odd, told) in [
+        (
+            vec![file(b"README.md"), file(b"readme.md")],
+            &[("README.md", Level::Warning), ("readme.md", Level::Warning)][..],
+        ),
+        (vec![file(b"Icon\r")], &[("Icon\\r", Level::Warning)]),
+        (vec![file(b"J\xf6rg.txt")], &[("J\u{fffd}rg.txt", Level::Warning)]),
+        (vec![file(b"J\xf6rg.yaml")], &[("J\u{fffd}rg.yaml", Level::Error)]),
+        (vec![file(b"a\n.yaml")], &[("a\\n.yaml", Level::Error)]),
+        (vec![file("a\u{85}.YAML".as_bytes())], &[("a\\u{85}.YAML", Level::Error)]),
+        (vec![folder(b"b\xfcro")], &[("b\u{fffd}ro", Level::Error)]),
+        (vec![folder(b"PROD"), plain(b"prod")], &[("prod", Level::Warning)]),
+        (vec![plain(b"Docs"), plain(b"docs")], &[("Docs", Level::Warning), ("docs", Level::Warning)]),
+        (vec![file(b"good"), file(b"GOOD")], &[("GOOD", Level::Warning), ("good", Level::Warning)]),
+        (vec![file(b".X.yaml"), file(b".x.yaml")], &[(".X.yaml", Level::Warning), (".x.yaml", Level::Warning)]),
+        (vec![file(b"x.yaml"), plain(b"X.yaml")], &[("X.yaml", Level::Warning)]),
+    ] {
+        let grants = daemon.folder(&repo, &[vec![file(b"good.yaml")], odd.clone()].concat());
+        let tree = daemon.tree(&daemon.commit(&repo, &grants)).await;
+        let found: Vec<_> =
+            tree.findings.iter().map(|one| (one.path.trim_start_matches("grants/"), one.level)).collect();
+        assert_eq!(found, told, "{odd:?}");
+        assert!(paths(&tree).contains(&"grants/good.yaml"), "{odd:?}");
+        assert!(!paths(&tree).iter().any(|path| path.chars().any(char::is_control)), "{odd:?}");
+        // An odd name stands in no grant's way.
+        let here = crate::decide::present(&tree);
+        assert!(here.values().all(|paths| paths.len() == 1), "{odd:?}: {here:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_grants_folder_by_another_name_is_told() {
+    let repo = Repo::new();
+    let head = repo.commit(&[("Grants/a.yaml", "a\n")]);
+    let tree = Daemon::of(&repo).await.tree(&head).await;
+    assert_eq!(tree.entries, []);
+    assert_eq!((&*tree.findings[0].path, tree.findings[0].level), ("grants", Level::Error));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod links;
 mod modes;
+mod odd_names;
 mod outputs;
 mod outside;
 mod reload;
