@@ -83,8 +83,11 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
                 ready = true;
                 tell(&[NotifyState::Ready]);
             }
-            if news(&mut standstill, outlook.standstill.as_ref()) {
-                match &outlook.standstill {
+            // While Git is asked for the first time that is no news.
+            let waits = |why: &&Standstill| why.kind == Still::Unjudged && cycle.busy();
+            let why = outlook.standstill.as_ref().filter(|why| !waits(why));
+            if news(&mut standstill, why) {
+                match why {
                     Some(why) => tracing::warn!(%why, "nothing is granted or extended; ends go on"),
                     None => tracing::info!("grants go on"),
                 }

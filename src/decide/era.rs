@@ -1,6 +1,7 @@
 //! What the lines about time make of the ledger.
 
 use jiff::{SignedDuration, Timestamp};
+use litemap::LiteMap;
 
 use crate::model::{Era, Hold, Ledger, State, Terms, Text};
 
@@ -54,6 +55,10 @@ pub fn put_right(ledger: &mut Ledger, boot: &Text, steady: u64, step: i64, since
                     *effective = earlier(*effective).max(at);
                 }
             }
+        }
+        // What has not begun was asked for too early.
+        if *start > at {
+            *places = LiteMap::new();
         }
         for (_, resolved) in places.iter_mut() {
             resolved.at = resolved.at.min(at);

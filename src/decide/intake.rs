@@ -77,31 +77,45 @@ pub struct Filed {
 /// Which change first takes a path away and brings its id nowhere else. Made once for a revision: it is asked about every grant
 /// at every turn for as long as the head is not accepted.
 #[derive(Debug, Clone, Default)]
-pub struct Deletions(BTreeMap<Text, (usize, Arc<Origin>)>);
+pub struct Deletions {
+    gone: BTreeMap<Text, (usize, Arc<Origin>)>,
+    /// Where files were moved to, each within one change: who follows a file follows it there.
+    moved: BTreeMap<Text, BTreeSet<Text>>,
+}
 
 impl Deletions {
     pub fn new(changes: &[Change]) -> Self {
-        let mut first = BTreeMap::new();
+        let (mut first, mut moved) = (BTreeMap::new(), BTreeMap::<Text, BTreeSet<Text>>::new());
         for (place, change) in changes.iter().enumerate() {
-            let came: BTreeSet<GrantId> = change
-                .files
-                .iter()
-                .filter(|(_, blob)| blob.is_some())
-                .filter_map(|(path, _)| stem(path).ok())
-                .collect();
+            let mut came: BTreeMap<GrantId, Vec<&Text>> = BTreeMap::new();
+            for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_some()) {
+                if let Ok(id) = stem(path) {
+                    came.entry(id).or_default().push(path);
+                }
+            }
             let by = Arc::new(Origin { commit: change.commit.clone(), author: change.author.clone() });
             let gone = change.files.iter().filter(|(_, blob)| blob.is_none());
-            // A name that is no id is nobody's; one that came elsewhere was moved.
-            for (path, _) in gone.filter(|(path, _)| stem(path).is_ok_and(|id| !came.contains(&id))) {
-                first.entry(path.clone()).or_insert_with(|| (place, by.clone()));
+            for (path, _) in gone {
+                match stem(path).map(|id| came.get(&id)) {
+                    Ok(None) => drop(first.entry(path.clone()).or_insert_with(|| (place, by.clone()))),
+                    Ok(Some(to)) => moved.entry(path.clone()).or_default().extend(to.iter().copied().cloned()),
+                    // A name that is no id is nobody's.
+                    Err(_) => {}
+                }
             }
         }
-        Self(first)
+        Self { gone: first, moved }
     }
 
-    /// The change that takes away the first of these.
-    pub fn of<'a>(&self, paths: impl IntoIterator<Item = &'a Text>) -> Option<&Arc<Origin>> {
-        let gone = paths.into_iter().filter_map(|path| self.0.get(path));
+    /// The change that takes away the first of these, or of where they were moved to. The changes may be of several lines and in
+    /// any order, so that every place counts.
+    pub fn of<'a>(&'a self, paths: impl IntoIterator<Item = &'a Text>) -> Option<&'a Arc<Origin>> {
+        let mut places: Vec<&Text> = paths.into_iter().collect();
+        let mut known: BTreeSet<&Text> = places.iter().copied().collect();
+        while let Some(place) = places.pop() {
+            places.extend(self.moved.get(place).into_iter().flatten().filter(|to| known.insert(to)));
+        }
+        let gone = known.into_iter().filter_map(|path| self.gone.get(path));
         gone.min_by_key(|(place, _)| place).map(|(_, by)| by)
     }
 }

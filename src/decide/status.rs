@@ -137,6 +137,11 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
                 "withdrawal held"
             }
             State::Withdrawn { .. } => "withdrawn",
+            State::Suspended { effective, .. } if *effective > now => {
+                let reason = format!("suspended together with many others: takes effect at {}", moment(*effective));
+                held.push(HeldStatus { grant: id.clone(), reason: reason.into() });
+                "suspension held"
+            }
             State::Suspended { .. } => "suspended",
             State::Live if ledger.withheld.get(id).is_some_and(|withheld| withheld.whole) => "held",
             State::Live if now < terms.start => "waiting for its start",

@@ -85,9 +85,14 @@ impl Executor {
         }
         let mut by_surface: BTreeMap<&'static str, Vec<Step>> = BTreeMap::new();
         for step in ready {
-            tracing::info!(verb = %step.verb, binding = %step.binding, until = %step.until, cause = %step.cause, "step");
-            self.pending.insert(step.binding.clone());
             let again = repeated.contains(&step.intent);
+            // A debt is tried for ever: that is told when it begins and when it ends.
+            if again {
+                tracing::debug!(verb = %step.verb, binding = %step.binding, until = %step.until, cause = %step.cause, "step");
+            } else {
+                tracing::info!(verb = %step.verb, binding = %step.binding, until = %step.until, cause = %step.cause, "step");
+            }
+            self.pending.insert(step.binding.clone());
             let flight = Flight { step: step.clone(), asked: now, request: None, again };
             self.flights.insert(step.intent, flight);
             match self.writers.keys().copied().find(|surface| *surface == step.binding.surface()) {

@@ -100,7 +100,9 @@ impl Book {
             .fault
             .as_ref()
             .map(|fault| format!("the journal cannot be written since {}: {}", fault.since, fault.why));
-        broken.or_else(|| self.starved.map(|_| "the disk is full: what is left is kept for revocations".into()))
+        broken.or_else(|| {
+            self.starved.map(|_| "the disk is full, or cannot be written: what is left is kept for revocations".into())
+        })
     }
 
     /// Makes records durable and folds them in. `None` if that failed: then nothing may be done that depends on them.

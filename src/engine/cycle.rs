@@ -39,6 +39,8 @@ pub struct Cycle {
     /// Somebody asked again while a fetch was under way: there may be news that it did not see.
     pub(super) again: bool,
     pub(super) answered: Option<Timestamp>,
+    /// Git told this process what it says, or that it cannot.
+    heard: bool,
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
@@ -71,6 +73,7 @@ impl Cycle {
             fetching: false,
             again: false,
             answered: None,
+            heard: false,
             since: Timestamp::MIN,
             troubles: Troubles::default(),
             reading: BTreeMap::new(),
@@ -286,10 +289,11 @@ impl Cycle {
         }
         let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
         gate::alert(&self.book.write(now, freeze).unwrap_or_default());
+        self.heard |= self.intake.is_some() || self.troubles.fetch().is_some() || self.troubles.standstill().is_some();
         let silent = gate::silent(self.answered, self.book.ledger(), &policy, now);
         let fault = || self.book.fault().map(|why| Standstill::new(Still::Journal, why));
         let why = distrust.or_else(fault).or_else(|| gate::frozen(self.book.ledger())).or(silent).or(unread);
-        outlook.standstill = why.or(outlook.standstill).or(gate::unjudged(self.intake.is_some(), &policy));
+        outlook.standstill = why.or(outlook.standstill).or(gate::unjudged(self.intake.is_some(), self.heard, &policy));
         let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
         self.tries.keep(self.book.ledger());
         let ground = Ground {

@@ -19,12 +19,17 @@ pub fn alert(lines: &[Line]) {
     for line in lines {
         match &line.record {
             Record::Freeze { reason, .. } => tracing::error!(%reason, "granting is frozen; ends go on"),
+            Record::Suspend { grant, commit, effective, .. } if *effective > line.at => {
+                let until = moment(*effective);
+                tracing::error!(%grant, %commit, "suspended with many others from {until} on: a head that is not accepted deletes its file");
+            }
             Record::Suspend { grant, commit, .. } => {
                 tracing::error!(%grant, %commit, "suspended: a head that is not accepted deletes its file");
             }
             Record::Dispute { binding, .. } => {
                 tracing::warn!(%binding, "disputed: it is there and may be ours; it ends with its grant")
             }
+            Record::Drift { binding, .. } => tracing::warn!(%binding, "drift: somebody took it away"),
             Record::Gone { binding, .. } => tracing::warn!(%binding, "its place no longer exists"),
             Record::Resolve { grant, places, .. } if places.is_empty() => {
                 tracing::warn!(%grant, "no host matched when it began: it grants nothing there");
@@ -58,8 +63,13 @@ pub fn unkept(why: Option<Text>) -> Option<Standstill> {
     Some(Standstill::new(Still::Unkept, text))
 }
 
-/// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since.
-pub fn unjudged(read: bool, policy: &Policy) -> Option<Standstill> {
-    let why = "nobody has looked yet at who stands behind the grants: that needs Git";
-    (policy.trust.proves() && !read).then(|| Standstill::new(Still::Unjudged, why))
+/// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since, or the file deleted
+/// while nobody ran. `heard`: Git answered this process, or failed to.
+pub fn unjudged(read: bool, heard: bool, policy: &Policy) -> Option<Standstill> {
+    let (waits, why) = if policy.trust.proves() {
+        (!read, "nobody has looked yet at who stands behind the grants: that needs Git")
+    } else {
+        (!read && !heard, "Git has not been asked yet what is withdrawn")
+    };
+    waits.then(|| Standstill::new(Still::Unjudged, why))
 }

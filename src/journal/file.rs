@@ -132,6 +132,8 @@ impl FileJournal {
 
     /// Makes durable what was read, puts aside what an interrupted write left, and answers the lines that say so.
     fn ready(&mut self, stillborn: Option<&Path>) -> Result<Vec<Line>, JournalError> {
+        // For what follows it must be open to be written.
+        OpenOptions::new().append(true).open(&self.path).map_err(failed("open", &self.path))?;
         let folder = read::folder(&self.state);
         let _ = fs::remove_file(folder.join(disk::NEW));
         // A writer that was killed may have left lines in the cache only.

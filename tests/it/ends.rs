@@ -595,3 +595,54 @@ fn reboots_with_a_clock_that_is_behind_do_not_keep_access() {
         assert!(!story.has(ADMIN), "two hours and a half have passed: {}", story.world.show().unwrap());
     });
 }
+
+/// What was withdrawn while nobody ran is not given at the start, though the ledger says so: Git is asked first.
+#[test]
+fn a_start_asks_git_before_it_gives() {
+    for away in [false, true] {
+        run(async |mut story| {
+            let from = Span::minutes(30).after(nine());
+            let text = format!("requester: jdoe\npurpose: p\nfrom: {from}\nttl: 2h\naccess:\n  - {HOST}\n");
+            story.sim.repo.write("jdoe-one.yaml", &text);
+            story.sim.repo.commit(nine(), "one");
+            story.sim.poll().await;
+            story.sim.kill();
+            let now = Span::minutes(40).after(nine());
+            story.clock.set(now);
+            let path = story.sim.repo.path.clone();
+            std::fs::remove_file(path.join("grants/jdoe-one.yaml")).unwrap();
+            story.sim.repo.commit(now, "withdraw");
+            if away {
+                std::fs::rename(path.join(".git"), path.join("away")).unwrap();
+            }
+            story.sim.start();
+            story.sim.work().await;
+            // A remote that does not answer is no reason to give nothing, for as long as `max_age` says.
+            assert_eq!((story.intents(Verb::Grant), story.has(ADMIN)), (usize::from(away), away));
+        });
+    }
+}
+
+/// A clock that is ahead for seconds asks for the hosts of a grant that has not begun: its hosts are those that match when it does.
+#[test]
+fn hosts_that_were_asked_for_by_a_wrong_clock_are_asked_for_again() {
+    run(async |mut story| {
+        let from = Span::minutes(30).after(nine());
+        let text = format!("requester: jdoe\npurpose: p\nfrom: {from}\nttl: 2h\naccess:\n  - {HOST}\n");
+        story.sim.repo.write("jdoe-one.yaml", &text);
+        story.sim.repo.commit(nine(), "one");
+        story.sim.poll().await;
+        story.clock.step(SignedDuration::from_hours(1));
+        story.sim.work().await;
+        story.sim.sweep().await;
+        story.clock.step(SignedDuration::from_hours(-1));
+        story.sim.work().await;
+        story.host(|host| {
+            host.tags.clear();
+        });
+        for _ in 0..8 {
+            story.pass(Span::minutes(5)).await;
+        }
+        assert!(!story.has(ADMIN), "the host does not match when the grant begins");
+    });
+}

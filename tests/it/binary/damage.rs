@@ -341,7 +341,7 @@ fn an_older_copy_under_a_running_daemon_makes_it_forget_nothing() {
     site.merge("2026-11-20-jdoe-short", &grant("15s", GROUP));
     until("jdoe is in the group", || site.in_group().then_some(()));
     until("that is recorded", || (site.count("fate", "grant") == 1).then_some(()));
-    let new = site.state().join("journal/copy");
+    let new = site.state().join("copy");
     let newer = fs::read(site.segment()).unwrap();
     fs::write(&new, &old).unwrap();
     fs::rename(&new, site.segment()).unwrap();
