@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     cli::{Format, Init},
-    decide::{render::count, stem},
+    decide::{present, render::count},
     journal::FileJournal,
     model::{FORMAT, GrantId, Record},
 };
@@ -32,7 +32,8 @@ pub async fn begin(setup: &Setup, args: &Init) -> Result<String> {
         bail!("{} is not on the first-parent line of {}, the head of the branch", commit.short(), head.short());
     }
     let tree = source.tree(&commit).await?;
-    let ids: BTreeSet<GrantId> = tree.entries.iter().filter_map(|entry| stem(&entry.path).ok()).collect();
+    // Odd entries too: a change of the mode alone must not make one grant.
+    let ids: BTreeSet<GrantId> = present(&tree).into_keys().collect();
     let existing = args.existing;
     let mut records = vec![Record::Init {
         version: env!("CARGO_PKG_VERSION").into(),

@@ -28,8 +28,18 @@ pub fn started(ledger: &mut Ledger, boot: Option<&Text>, steady: u64, wall: Opti
 }
 
 /// Time goes on from `at`, which is `step` milliseconds from where it was. After a step back no moment of what has been lies
-/// ahead of it, and ends that were reckoned by the wrong clock, from `since` on, come that much earlier: a step back takes nobody's end later.
-pub fn put_right(ledger: &mut Ledger, boot: &Text, steady: u64, step: i64, since: Timestamp, at: Timestamp) {
+/// ahead of it, and ends that were reckoned by the wrong clock, from `since` on, come that much earlier: a step back takes nobody's
+/// end later. `accepted`: an operator says that the time that was gone by is wrong: then the end of all that has begun, a stated one
+/// too, is as far away as it was.
+pub fn put_right(
+    ledger: &mut Ledger,
+    boot: &Text,
+    steady: u64,
+    step: i64,
+    since: Timestamp,
+    accepted: bool,
+    at: Timestamp,
+) {
     let era = if step < 0 { at } else { since };
     ledger.era = Some(Era { boot: boot.clone(), zero: zero(at, steady), since: era, unsure: false });
     ledger.clock = Some(at);
@@ -38,10 +48,15 @@ pub fn put_right(ledger: &mut Ledger, boot: &Text, steady: u64, step: i64, since
     }
     let back = SignedDuration::from_millis(step);
     let earlier = |moment: Timestamp| moment.checked_add(back).unwrap_or(moment);
+    let then = at.checked_sub(back).unwrap_or(at);
     for terms in ledger.grants.values_mut() {
         let Terms { start, until, ceiling, stated, from, state, places, .. } = terms;
+        if accepted && *start <= then {
+            *until = earlier(*until);
+            *start = earlier(*start);
+            *ceiling = earlier(*ceiling);
         // What was reckoned by it: a start that was not stated, and lies where that clock counted.
-        if from.is_none() && (*start > at || *start >= since) {
+        } else if from.is_none() && (*start > at || *start >= since) {
             if *stated != Some(*until) {
                 *until = earlier(*until);
             }

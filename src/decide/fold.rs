@@ -48,8 +48,8 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             ledger.format = *format;
             started(ledger, boot.as_ref(), *steady, *wall, *at);
         }
-        Record::Clock { boot, steady, step, since, because: _ } => {
-            put_right(ledger, boot, *steady, *step, *since, *at);
+        Record::Clock { boot, steady, step, since, because: _, accepted } => {
+            put_right(ledger, boot, *steady, *step, *since, *accepted, *at);
         }
         Record::Init { commit, format, .. } => {
             ledger.format = *format;

@@ -122,6 +122,7 @@ impl Age {
             step: i64::try_from(step.as_millis()).unwrap_or(i64::MIN),
             since,
             because: because.into(),
+            accepted: false,
         }
     }
 
@@ -133,7 +134,11 @@ impl Age {
         let since = self.ahead.as_ref().map_or(self.era.since, |ahead| ahead.since);
         self.era = Era { zero: back(wall, steady), unsure: false, ..self.era.clone() };
         (self.ahead, self.wall, self.crept) = (None, wall, SignedDuration::ZERO);
-        self.clocked(steady, step, since, because)
+        let mut record = self.clocked(steady, step, since, because);
+        if let Record::Clock { accepted, .. } = &mut record {
+            *accepted = true;
+        }
+        record
     }
 
     pub fn now(&self, clock: &dyn Clock) -> Timestamp {

@@ -69,7 +69,16 @@ pub enum Record {
     },
     /// Time goes on from here by the machine's clock. `step`: by how many milliseconds it was moved; what was reckoned by the
     /// wrong clock, from `since` on, is shortened by a step back.
-    Clock { boot: Text, steady: u64, step: i64, since: Timestamp, because: Text },
+    Clock {
+        boot: Text,
+        steady: u64,
+        step: i64,
+        since: Timestamp,
+        because: Text,
+        /// An operator says so: whatever has begun was reckoned by the wrong clock.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accepted: bool,
+    },
     /// Time has come to here, and nothing else happened: after a reboot with a wrong clock it goes on from no earlier moment.
     Tick {},
     /// A head was accepted: from now on a new one must descend from it.

@@ -646,3 +646,34 @@ fn hosts_that_were_asked_for_by_a_wrong_clock_are_asked_for_again() {
         assert!(!story.has(ADMIN), "the host does not match when the grant begins");
     });
 }
+
+/// An operator who takes the wrong one of two clocks for right gives nobody more time: neither where a grant has a `ttl` nor where its
+/// end is a moment.
+#[test]
+fn accepting_a_clock_that_is_behind_moves_no_end_later() {
+    let until = Span::minutes(60).after(nine());
+    for end in [
+        "ttl: 1h".to_owned(),
+        format!("until: {until}"),
+        format!("from: {}\nuntil: {until}", Span::minutes(5).after(nine())),
+    ] {
+        run(async |mut story| {
+            let text = format!("requester: jdoe\npurpose: p\n{end}\naccess:\n  - {HOST}\n");
+            story.sim.repo.write("jdoe-one.yaml", &text);
+            story.sim.repo.commit(nine(), "one");
+            story.sim.poll().await;
+            story.pass(Span::minutes(10)).await;
+            assert!(story.has(ADMIN), "{end}");
+            story.clock.step(SignedDuration::from_hours(-1));
+            story.sim.work().await;
+            story.sim.kill();
+            story.sim.start();
+            let cycle = &mut story.sim.daemon.as_mut().unwrap().cycle;
+            assert!(cycle.accept_clock("it is right").unwrap().is_some(), "{end}");
+            for _ in 0..12 {
+                story.pass(Span::minutes(5)).await;
+            }
+            assert!(!story.has(ADMIN), "{end}: it is live after its hour");
+        });
+    }
+}

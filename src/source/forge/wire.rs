@@ -32,7 +32,7 @@ type Body = Empty<Bytes>;
 /// Kept open between questions.
 #[derive(Debug)]
 pub enum Wire {
-    Direct(Client<HttpsConnector<HttpConnector>, Body>),
+    Direct(Box<Client<HttpsConnector<HttpConnector>, Body>>),
     /// The proxy sees the name of the forge and nothing else. `proxy`: its host, for people.
     Through {
         proxy: String,
@@ -56,7 +56,7 @@ impl Wire {
         };
         let matcher = Matcher::builder().https(outside.proxy().unwrap_or_default()).no(outside.direct()).build();
         let Some(proxy) = matcher.intercept(api) else {
-            return Ok(Self::Direct(pool().build(https(trust).wrap_connector(tcp))));
+            return Ok(Self::Direct(Box::new(pool().build(https(trust).wrap_connector(tcp)))));
         };
         let tunnel = Tunnel::new(proxy.uri().clone(), https(trust.clone()).wrap_connector(tcp));
         let tunnel = match proxy.basic_auth() {
