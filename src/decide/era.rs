@@ -80,6 +80,7 @@ pub fn put_right(
         }
     }
     for owned in ledger.owned.values_mut() {
+        owned.ending = owned.ending.map(|ending| ending.min(at));
         match &mut owned.hold {
             Hold::Settling { wrote } => *wrote = (*wrote).min(at),
             hold => clamp(hold, at),

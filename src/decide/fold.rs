@@ -182,7 +182,13 @@ fn near(ledger: &Ledger, grant: &GrantId, places: &Arc<[Text]>) -> Option<Arc<[T
 }
 
 /// A binding as the table has it; what it carries beside that, if it is ours.
-type Carried = (Timestamp, Holders, Option<Arc<Origin>>, Holders);
+struct Carried {
+    until: Timestamp,
+    holders: Holders,
+    origin: Option<Arc<Origin>>,
+    lost: Holders,
+    ending: Option<Timestamp>,
+}
 
 /// One line about a binding, by the table. `seed`: what it carries if it becomes ours by this line.
 fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Carried>) {
@@ -194,8 +200,8 @@ fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Car
 
 /// Takes a binding out of whichever map it is in: it is in one at most.
 fn take(ledger: &mut Ledger, binding: &Binding) -> (Tenure, Option<Carried>) {
-    if let Some(Owned { until, holders, origin, hold, lost }) = ledger.owned.remove(binding) {
-        return (Tenure::Owned(hold), Some((until, holders, origin, lost)));
+    if let Some(Owned { until, holders, origin, hold, lost, ending }) = ledger.owned.remove(binding) {
+        return (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending }));
     }
     let refused = ledger.refused.remove(binding).map(Tenure::Refused);
     let gone = ledger.gone.remove(binding).map(Tenure::Gone);
@@ -210,8 +216,8 @@ fn put(ledger: &mut Ledger, binding: &Binding, tenure: Tenure, carried: Option<C
         (Tenure::Standing(since), _) => drop(ledger.standing.insert(binding, since)),
         (Tenure::Refused(attempt), _) => drop(ledger.refused.insert(binding, attempt)),
         (Tenure::Gone(since), _) => drop(ledger.gone.insert(binding, since)),
-        (Tenure::Owned(hold), Some((until, holders, origin, lost))) => {
-            ledger.owned.insert(binding, Owned { until, holders, origin, hold, lost });
+        (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending })) => {
+            ledger.owned.insert(binding, Owned { until, holders, origin, hold, lost, ending });
         }
         // Nothing becomes ours but by an intent, and that carries all.
         (Tenure::Owned(_), None) => {}
@@ -236,15 +242,19 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
     }
     let (holders, origin) = shared(ledger, holders, stamp);
     let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None };
-    turn(
-        ledger,
-        binding,
-        Said::Intended(*verb, call),
-        Some((*until, holders.clone(), origin.clone(), Holders::default())),
-    );
-    if let Some(owned) = ledger.owned.get_mut(binding).filter(|_| *verb != Verb::Revoke) {
-        owned.holders = holders;
-        owned.origin = origin;
+    let seed = Carried {
+        until: *until,
+        holders: holders.clone(),
+        origin: origin.clone(),
+        lost: Holders::default(),
+        ending: None,
+    };
+    turn(ledger, binding, Said::Intended(*verb, call), Some(seed));
+    let Some(owned) = ledger.owned.get_mut(binding) else { return };
+    if *verb == Verb::Revoke {
+        owned.ending.get_or_insert(at);
+    } else {
+        (owned.holders, owned.origin, owned.ending) = (holders, origin, None);
     }
 }
 

@@ -248,7 +248,7 @@ fn over(ledger: &Ledger, owned: &Owned, ends: &Ends<'_>, now: Timestamp) -> (Cau
     let recorded = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
     match unrecorded.max_by_key(|(end, _)| *end) {
         Some((end, cause)) if recorded.is_none_or(|at| at < end) => (cause, end.min(now)),
-        _ => (cause(ledger, owned).0, recorded.unwrap_or(owned.until).min(now)),
+        _ => (cause(ledger, owned).0, recorded.or(owned.ending).unwrap_or(owned.until).min(now)),
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Owned {
     /// only `drift: restore` gives it back.
     #[serde(default, skip_serializing_if = "Holders::is_empty")]
     pub lost: Holders,
+    /// Since when it has to go: its first call to end it was intended then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Timestamp>,
 }
 
 /// Where in its life a binding is that is ours or may be. `decide::hold` has the table of how one becomes another; each has
@@ -194,6 +197,7 @@ struct Stored {
     hold: Option<Hold>,
     #[serde(default)]
     lost: Holders,
+    ending: Option<Timestamp>,
     landed: Option<Landed>,
     #[serde(default)]
     disputed: bool,
@@ -226,15 +230,15 @@ struct Pending {
 
 impl From<Stored> for Owned {
     fn from(stored: Stored) -> Self {
-        let Stored { until, holders, origin, hold, lost, .. } = &stored;
-        let (until, holders, origin, hold) = (*until, holders.clone(), origin.clone(), hold.clone());
+        let Stored { until, holders, origin, hold, lost, ending, .. } = &stored;
+        let (until, holders, origin, hold, ending) = (*until, holders.clone(), origin.clone(), hold.clone(), *ending);
         let mut lost = lost.clone();
         let hold = hold.unwrap_or_else(|| stored.flags());
         // Whose it was is the same, where nothing says otherwise.
         if lost.is_empty() && matches!(hold, Hold::Drifted { .. } | Hold::Restoring { .. }) {
             lost.clone_from(&holders);
         }
-        Self { until, holders, origin, hold, lost }
+        Self { until, holders, origin, hold, lost, ending }
     }
 }
 
@@ -247,6 +251,7 @@ impl Stored {
             origin: _,
             hold: _,
             lost: _,
+            ending: _,
             landed,
             disputed,
             drifted,

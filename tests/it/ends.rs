@@ -677,3 +677,32 @@ fn accepting_a_clock_that_is_behind_moves_no_end_later() {
         });
     }
 }
+
+/// What has to go and cannot is overdue since it had to, whatever the reason: a suspension, an entry that was taken out.
+#[test]
+fn what_is_owed_is_overdue_whatever_it_is_owed_for() {
+    for suspended in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "8h", &[HOST, GROUP]).await;
+            story.grant("jdoe-two", "8h", &[POLICY]).await;
+            story.host(|host| host.agent = grantd::surface::world::Agent::Offline);
+            if suspended {
+                story.sim.repo.git(story.clock_now(), &["reset", "--quiet", "--hard", "HEAD~1"]);
+                std::fs::remove_file(story.sim.repo.path.join("grants/jdoe-one.yaml")).unwrap();
+                story.sim.repo.commit(story.clock_now(), "delete");
+                story.sim.poll().await;
+            } else {
+                story.grant("jdoe-one", "8h", &[GROUP]).await;
+            }
+            let since = story.clock_now();
+            for minutes in [0, 10, 50] {
+                story.pass(Span::minutes(minutes)).await;
+                let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+                let owed = grantd::decide::owed(ledger, &story.sim.policy, story.clock_now());
+                let owing = owed.iter().find(|owing| owing.binding.surface() == "windows-admin").unwrap();
+                let state = if minutes == 0 { "revoking" } else { "overdue" };
+                assert_eq!((owing.state, owing.ended), (state, since), "{suspended} {owing:?}");
+            }
+        });
+    }
+}

@@ -316,6 +316,13 @@ impl House {
             holders,
             stamp: stamp.clone(),
         };
+        let given = |(grant, ask): (&GrantId, &_)| {
+            self.ledger.owned.get(&binding).is_some_and(|owned| owned.lost.contains(grant, ask))
+        };
+        assert!(
+            verb != Verb::Grant || self.policy.restore || !step.holders.iter().any(given),
+            "given back to whom it was taken from: {binding}"
+        );
         let intent = self.record(vec![intend])[0].seq;
         let trouble = Trouble::new(TroubleKind::Unreachable, "lost");
         let fault = (self.faults.0 > 0).then(|| {
@@ -449,10 +456,15 @@ impl House {
         }
         // What live grants come to, reckoned apart from `desire`: it is there, and ends with the last of them.
         let mut ends: BTreeMap<Binding, Timestamp> = BTreeMap::new();
-        for terms in self.ledger.grants.values().filter(|terms| terms.start <= self.now && self.now < terms.until) {
-            for ask in terms.asks.values() {
+        for (id, terms) in self.ledger.grants.iter().filter(|(_, it)| it.start <= self.now && self.now < it.until) {
+            for (key, ask) in terms.asks.iter() {
                 let who = USERS.iter().position(|user| *user == ask.word("user")).unwrap();
-                let end = ends.entry(Self::binding(who)).or_insert(terms.until);
+                let binding = Self::binding(who);
+                // Somebody took it from this one by hand: it is the others'.
+                if self.ledger.owned.get(&binding).is_some_and(|owned| owned.lost.contains(id, key)) {
+                    continue;
+                }
+                let end = ends.entry(binding).or_insert(terms.until);
                 *end = (*end).max(terms.until);
             }
         }
