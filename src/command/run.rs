@@ -77,7 +77,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
     let mut standstill: Option<Still> = None;
-    daemon
+    let gave_up = daemon
         .run(inbox, |cycle, outlook| {
             if !ready {
                 ready = true;
@@ -101,6 +101,9 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
         })
         .await;
     tell(&[NotifyState::Stopping]);
+    if let Some(why) = gave_up {
+        return Err(anyhow!(why));
+    }
     tracing::info!("grantd stopped");
     Ok(ExitCode::SUCCESS)
 }

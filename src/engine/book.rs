@@ -40,6 +40,8 @@ struct Fault {
     why: String,
     since: Timestamp,
     tried: Timestamp,
+    /// Another process holds the lock.
+    ousted: bool,
     /// What was done meanwhile, in order, with the number that it went by.
     owed: VecDeque<Line>,
     /// The latest of each binding, where that only sums up failures: what is owed is bounded by what it is about, and not by how
@@ -66,7 +68,10 @@ impl Fault {
                 }
                 self.sums.insert(binding, line);
             }
-            Record::Intend { binding, .. } | Record::Fate { binding, .. } | Record::Forget { binding, .. } => {
+            Record::Intend { binding, .. }
+            | Record::Fate { binding, .. }
+            | Record::Gone { binding, .. }
+            | Record::Forget { binding, .. } => {
                 self.owed.extend(self.sums.remove(binding));
                 self.owed.push_back(line);
             }
@@ -169,6 +174,11 @@ impl Book {
         records
     }
 
+    /// Who writes the journal now, if another process does: he ends what is due, and this one would undo what he gives.
+    pub fn ousted(&self) -> Option<&str> {
+        self.fault.as_ref().filter(|fault| fault.ousted).map(|fault| &*fault.why)
+    }
+
     /// When to try a failed journal again.
     pub fn retry(&self) -> Option<Timestamp> {
         let Some(fault) = &self.fault else { return self.starved.map(|tried| REST.after(tried)) };
@@ -193,6 +203,7 @@ impl Book {
             Ok(()) => {}
             Err(error) => {
                 fault.mending = None;
+                fault.ousted = matches!(error, JournalError::Locked(_));
                 let why = error.to_string();
                 if fault.why != why {
                     tracing::error!(error = why, "the journal still cannot be written");
@@ -274,6 +285,7 @@ impl Book {
             why: error.to_string(),
             since: now,
             tried: if self.starved.is_some() { now } else { again },
+            ousted: false,
             owed: VecDeque::new(),
             sums: BTreeMap::new(),
             mending: None,

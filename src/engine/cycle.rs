@@ -327,10 +327,15 @@ impl Cycle {
         });
         self.read(selectors, outlook.plan.reads.iter().cloned().collect());
         self.recall(&outlook.plan.recalls);
-        // What became of a lost call may be what an end waits for: that is held up by nothing.
-        let (fates, records): (Vec<_>, Vec<_>) =
-            outlook.plan.records.iter().cloned().partition(|record| matches!(record, Record::Fate { .. }));
-        let told = !self.book.write_anyway(now, fates).is_empty();
+        // What became of a lost call may be what an end waits for, and what is owed no longer must not be ended again: that is held up
+        // by nothing.
+        let (known, records): (Vec<_>, Vec<_>) =
+            outlook.plan.records.iter().cloned().partition(|record| {
+                matches!(record, Record::Fate { .. } | Record::Forget { .. } | Record::Gone { .. })
+            });
+        let lines = self.book.write_anyway(now, known);
+        gate::alert(&lines);
+        let told = !lines.is_empty();
         let written = !records.is_empty() && self.book.write(now, records).map(|lines| gate::alert(&lines)).is_some();
         if told || written {
             // They may be what the next steps wait for.

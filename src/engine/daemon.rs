@@ -48,9 +48,13 @@ impl Daemon {
         Self { cycle, executor, pulse, brake: Brake::default() }
     }
 
-    /// Runs until it is told to stop. `told` hears of every turn of the loop. Polls, sweeps and pauses wait by the steady clock:
+    /// Runs until it is told to stop; answers why it gave up, if it did. `told` hears of every turn of the loop. Polls, sweeps and pauses wait by the steady clock:
     /// a step of the machine's clock neither stops them nor makes them come all at once.
-    pub async fn run(mut self, mut orders: UnboundedReceiver<Order>, mut told: impl FnMut(&Cycle, &Outlook)) {
+    pub async fn run(
+        mut self,
+        mut orders: UnboundedReceiver<Order>,
+        mut told: impl FnMut(&Cycle, &Outlook),
+    ) -> Option<String> {
         let clock = self.cycle.parts.clock.clone();
         let mut poll_at = clock.steady();
         let mut sweep_at = Some(poll_at);
@@ -66,6 +70,11 @@ impl Daemon {
             }
             let outlook = self.turn();
             told(&self.cycle, &outlook);
+            if let Some(who) = self.cycle.book.ousted() {
+                let why = format!("another daemon took the journal, and ends what is due from now on: {who}");
+                self.farewell().await;
+                return Some(why);
+            }
             let now = self.cycle.now();
             let pause = self.brake.turn(&outlook, now);
             let wake = outlook.plan.wake.map(|wake| pause.map_or(wake, |pause| pause.max(wake)));
@@ -93,6 +102,7 @@ impl Daemon {
             }
         }
         self.farewell().await;
+        None
     }
 
     /// When the next sweep is, by the steady clock: cron counts on the engine's time.
@@ -106,6 +116,9 @@ impl Daemon {
     pub fn turn(&mut self) -> Outlook {
         let mut outlook = self.cycle.turn(self.executor.pending());
         let (now, steady) = (self.cycle.now(), self.cycle.parts.clock.steady());
+        if self.cycle.book.ousted().is_some() {
+            outlook.plan.steps.clear();
+        }
         self.brake.steps(&mut outlook, now, steady);
         self.executor.start(&mut self.cycle, outlook.plan.steps.clone());
         outlook

@@ -377,3 +377,31 @@ fn ten_thousand_ends_are_recorded_in_portions() {
     let owing = folded.owned.values().filter(|owned| matches!(owned.hold, Hold::Revoking { call: None, .. })).count();
     assert_eq!((settling, owing), (MANY - open.len(), open.len()), "a fate did not find its intent");
 }
+
+/// While the journal is away, what is proven gone is forgotten all the same: what somebody gives later is his.
+#[tokio::test]
+async fn what_is_forgotten_while_the_journal_is_away_is_not_ended_again() {
+    let (mut sim, world, disk) = town().await;
+    disk.away.store(true, Ordering::SeqCst);
+    let end = after(Span::hours(1));
+    sim.advance(end).await;
+    assert_eq!(present(&world), 0);
+    sim.advance(Span::minutes(10).after(end)).await;
+    sim.sweep().await;
+    world
+        .edit(|state| {
+            let user = state.accounts.get_mut("123456789012").unwrap().users.get_mut("jdoe").unwrap();
+            user.groups.insert("Auditors".into());
+        })
+        .unwrap();
+    for minutes in [20, 30, 40] {
+        sim.advance(Span::minutes(minutes).after(end)).await;
+        sim.sweep().await;
+        assert_eq!(present(&world), 1, "somebody gave it, and it is not ours");
+    }
+    disk.away.store(false, Ordering::SeqCst);
+    sim.advance(Span::minutes(50).after(end)).await;
+    assert!(sim.daemon.as_ref().unwrap().cycle.ledger().owned.is_empty());
+    let folded = ledger(sim.lines());
+    assert_eq!(&folded, sim.daemon.as_ref().unwrap().cycle.ledger(), "what is in memory is what is on record");
+}

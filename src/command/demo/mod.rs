@@ -73,7 +73,7 @@ async fn tell(setup: &Setup, repo: &Repo, teller: &mut Teller) -> Result<()> {
     cycle.start(env!("CARGO_PKG_VERSION"));
     let daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
     // The story ends the daemon, also when it breaks off: its orders are dropped with it.
-    let ((), told) = tokio::join!(daemon.run(inbox, |_, _| {}), async move {
+    let (_, told) = tokio::join!(daemon.run(inbox, |_, _| {}), async move {
         let told = story.go_on().await;
         drop(story);
         told

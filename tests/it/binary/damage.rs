@@ -309,12 +309,15 @@ fn a_lock_that_was_tidied_away_lets_one_write() {
     site.merge("2026-11-20-jdoe-host", &grant("8h", HOST));
     until("jdoe is out of the group", || (!site.in_group()).then_some(()));
     until("jdoe is on the host", || (site.on_host() == 1).then_some(()));
-    let log = first.stop();
-    assert!(log.contains("is not the one that this process locked"), "{log}");
+    let (status, log) = first.ended();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("is not the one that this process locked") && log.contains("another daemon took"), "{log}");
     assert!(!second.stop().contains("cannot be written"), "the second one holds the lock");
     assert!(site.fine(&["audit", "verify"]).out.starts_with("whole: "));
     let starts = site.history().into_iter().filter(|line| line["kind"] == "start").count();
     assert_eq!(starts, 2, "the first one came back");
+    let revoked = site.count("intend", "revoke");
+    assert_eq!(revoked, 1, "both ended it");
 }
 
 /// The end has come and is not on record, because nobody runs: `status` says why all the same.

@@ -36,7 +36,7 @@ fn a_revocation_that_is_denied_is_tried_until_it_is_allowed() {
     stage.merge("jdoe-audit", "4s", &[policy("prod")]);
     stage.until(&daemon, "it is granted", || stage.attached(&stage.prod));
     stage.cloud.fault(Fault::of("iam:DetachRolePolicy", How::Deny));
-    stage.until(&daemon, "it is overdue", || stage.site.count("fate", "revoke") >= 2);
+    stage.until(&daemon, "it is tried again", || stage.cloud.count("iam:DetachRolePolicy") >= 2);
     let role =
         format!("the role arn:aws:iam::{}:role/grantd lacks the permission: allow it iam:DetachRolePolicy", stage.prod);
     assert!(daemon.log().contains(&role), "{}", daemon.log());
