@@ -123,7 +123,12 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
         }
         // Taken away by hand from this one, whoever has it now.
-        for id in owned.lost.keys().filter(|id| owned.holders.keys().all(|holder| holder != *id)) {
+        let goes_on = |id: &GrantId| {
+            let asks = |terms: &Terms| owned.lost.asks(id).any(|ask| terms.asks.contains_key(ask));
+            ledger.grants.get(id).is_some_and(asks)
+        };
+        let other = |id: &&GrantId| owned.holders.keys().all(|holder| holder != *id);
+        for id in owned.lost.keys().filter(other).filter(|id| goes_on(id)) {
             let (binding, until) = (binding.clone(), ends.get(id).copied().unwrap_or(owned.until));
             access.entry(id).or_default().push(Access { binding, state: "drifted", until, trouble: None });
         }

@@ -158,6 +158,7 @@ impl Daemon {
                 "stopped with calls under way: the next start resolves them"
             );
         }
+        self.cycle.sum_up();
     }
 
     /// Does one cycle to its end: until nothing is under way and nothing more can be done now. Answers the last outlook and

@@ -85,6 +85,13 @@ impl Tries {
         Some(Record::Retried { binding, count, first, last, trouble, request, stamp })
     }
 
+    /// The lines about all that had none so far, before the process ends.
+    pub fn all(&mut self, ledger: &Ledger) -> Vec<Record> {
+        let bindings: Vec<Binding> = self.attempts.keys().cloned().collect();
+        let sum = |binding: &Binding| self.sum(binding, &ledger.owned.get(binding)?.stamp());
+        bindings.iter().filter_map(sum).collect()
+    }
+
     /// Forgets what is no longer to be revoked.
     pub fn keep(&mut self, ledger: &Ledger) {
         let owes = |binding: &Binding| {

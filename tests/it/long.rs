@@ -405,3 +405,21 @@ async fn what_is_forgotten_while_the_journal_is_away_is_not_ended_again() {
     let folded = ledger(sim.lines());
     assert_eq!(&folded, sim.daemon.as_ref().unwrap().cycle.ledger(), "what is in memory is what is on record");
 }
+
+/// What was only counted is put on record when the daemon ends well, so that the next one counts on.
+#[tokio::test]
+async fn a_daemon_that_ends_well_leaves_no_failure_uncounted() {
+    let (mut sim, world, _) = town().await;
+    break_writes(&world, Some("iam-group"), Some(Failure::Denied));
+    let end = after(Span::hours(1));
+    sim.advance(Span::minutes(30).after(end)).await;
+    sim.daemon.as_mut().unwrap().cycle.sum_up();
+    let tries = world.calls().writes["iam-group"] - 1;
+    let summed = sim.lines().into_iter().find_map(|line| match line.record {
+        Record::Retried { count, .. } => Some(u64::from(count)),
+        _ => None,
+    });
+    assert_eq!(summed, Some(tries), "all but the grant itself");
+    sim.daemon.as_mut().unwrap().cycle.sum_up();
+    assert_eq!(tally(&kinds(&sim, "iam-group", end))["retried"], 1, "said once");
+}
