@@ -47,6 +47,8 @@ struct Fault {
     /// The latest of each binding, where that only sums up failures: what is owed is bounded by what it is about, and not by how
     /// often it was tried.
     sums: BTreeMap<Binding, Line>,
+    /// The numbers of what is recorded of it by now: they stay true if it fails again.
+    aliases: BTreeMap<u64, u64>,
     mending: Option<Mending>,
 }
 
@@ -54,7 +56,6 @@ struct Fault {
 struct Mending {
     /// What the journal holds by now.
     ledger: Ledger,
-    aliases: BTreeMap<u64, u64>,
     written: usize,
 }
 
@@ -216,9 +217,9 @@ impl Book {
         }
         let all = fault.owed.is_empty() && fault.sums.is_empty();
         match fault.mending.take_if(|_| all) {
-            Some(Mending { ledger, aliases, written }) => {
+            Some(Mending { ledger, written }) => {
                 self.ledger = ledger;
-                self.aliases.extend(aliases);
+                self.aliases.extend(std::mem::take(&mut fault.aliases));
                 self.told = false;
                 tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded");
                 self.checkpoint(now);
@@ -233,7 +234,7 @@ impl Book {
         fault.tried = now;
         let mut mending = match fault.mending.take() {
             Some(mending) => mending,
-            None => Mending { ledger: ledger(self.journal.reopen()?), aliases: BTreeMap::new(), written: 0 },
+            None => Mending { ledger: ledger(self.journal.reopen()?), written: 0 },
         };
         if fault.owed.is_empty() {
             fault.owed.extend(std::mem::take(&mut fault.sums).into_values());
@@ -242,7 +243,7 @@ impl Book {
         let mut aliases = BTreeMap::new();
         for (line, real) in fault.owed.iter().take(PORTION).zip(self.journal.next()..) {
             let mut record = line.record.clone();
-            renumber(&mut record, &mending.aliases);
+            renumber(&mut record, &fault.aliases);
             renumber(&mut record, &aliases);
             aliases.insert(line.seq, real);
             records.push((line.at, record));
@@ -251,7 +252,7 @@ impl Book {
         lines.iter().for_each(|line| fold(&mut mending.ledger, line));
         fault.owed.drain(..lines.len().min(fault.owed.len()));
         mending.written += lines.len();
-        mending.aliases.extend(aliases);
+        fault.aliases.extend(aliases);
         fault.mending = Some(mending);
         Ok(())
     }
@@ -288,6 +289,7 @@ impl Book {
             ousted: false,
             owed: VecDeque::new(),
             sums: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             mending: None,
         });
         // Room for what must be recorded, if it is room that lacks; tried at once.
