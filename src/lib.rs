@@ -64,16 +64,15 @@
 //!
 //! Fail closed for grants, fail toward revocation: whatever is missing (Git, journal, disk, a clock to trust) stops grants
 //! and extensions only. [`engine::Book`] is where that is so for the journal, and the `standstill` of a plan for the rest.
-//! An error of Git's is one of three, and its type says what follows ([`model::SourceError`]): bad by content, final for a commit; not read
-//! here, tried again and never taken for nothing; an operator must decide. Tasks begin in one place, which tells the end of each.
 //! [`engine::Cycle::now`] is the engine's own time: it hangs on the steady clock of the boot, so that a step of the machine's clock
 //! stops grants and makes no end late.
 //!
 //! What is ours is a state, [`model::Hold`], and `decide::hold` is the table of how one becomes another. What may be ours, because an
-//! answer was lost, is owed like what is. What we added and confirmed is ours, whoever took our mark off; what was there at our first
+//! answer was lost, is owed like what is. What somebody took away by hand belongs to those from whom it was taken (`Owned::lost`). What we added and confirmed is ours, whoever took our mark off; what was there at our first
 //! call is not. A renewal gives nothing back. What failed pauses only the verb that failed.
 //!
-//! An error is one of three, [`model::SourceError`]: bad by content, not read, or an operator's to decide. A list that could not be
+//! An error of Git's is one of three, and its type says what follows ([`model::SourceError`]): bad by content, final for a commit; not
+//! read here, tried again; or an operator's to decide. A list that could not be
 //! read is never an empty one, and a task that breaks off ([`engine::keep`]) is told and made good.
 
 pub mod cli;

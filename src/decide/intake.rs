@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -75,17 +75,17 @@ pub struct Filed {
 }
 
 /// Which change first takes a path away and brings its id nowhere else. Made once for a revision: it is asked about every grant
-/// at every turn for as long as the head is not accepted.
+/// at every turn for as long as the head is not accepted. Looked up only, never shown in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Deletions {
-    gone: BTreeMap<Text, (usize, Arc<Origin>)>,
+    gone: HashMap<Text, (usize, Arc<Origin>)>,
     /// Where files were moved to, each within one change: who follows a file follows it there.
-    moved: BTreeMap<Text, BTreeSet<Text>>,
+    moved: HashMap<Text, BTreeSet<Text>>,
 }
 
 impl Deletions {
     pub fn new(changes: &[Change]) -> Self {
-        let (mut first, mut moved) = (BTreeMap::new(), BTreeMap::<Text, BTreeSet<Text>>::new());
+        let (mut first, mut moved) = (HashMap::new(), HashMap::<Text, BTreeSet<Text>>::new());
         for (place, change) in changes.iter().enumerate() {
             let mut came: BTreeMap<GrantId, Vec<&Text>> = BTreeMap::new();
             for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_some()) {

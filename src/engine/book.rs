@@ -1,7 +1,7 @@
 //! The journal and its fold, kept in step; and what happens while the journal cannot be written: grants stop, revocations
 //! go on in memory and are recorded when it is back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -142,9 +142,15 @@ impl Book {
         if records.is_empty() {
             return Vec::new();
         }
+        let ended = |record: &Record| if let Record::Fate { intent, .. } = record { Some(*intent) } else { None };
+        let ended: Vec<u64> = records.iter().filter_map(ended).collect();
         let records = self.renumber(records);
+        // Each has one fate: nobody asks for its number again.
+        for intent in &ended {
+            self.aliases.remove(intent);
+        }
         let kept = records.clone();
-        let lines = self.append(now, records).unwrap_or_else(|| {
+        self.append(now, records).unwrap_or_else(|| {
             let lines: Vec<Line> =
                 kept.into_iter().map(|record| Line { seq: self.unreal(), at: now, record }).collect();
             lines.iter().for_each(|line| fold(&mut self.ledger, line));
@@ -152,13 +158,7 @@ impl Book {
                 lines.iter().cloned().for_each(|line| fault.owe(line));
             }
             lines
-        });
-        for line in &lines {
-            if let Record::Fate { intent, .. } = &line.record {
-                self.aliases.retain(|_, real| real != intent);
-            }
-        }
-        lines
+        })
     }
 
     /// A number for an intent that is not on record: no line has it.
@@ -219,7 +219,10 @@ impl Book {
         match fault.mending.take_if(|_| all) {
             Some(Mending { ledger, written }) => {
                 self.ledger = ledger;
+                // Of what has its fate nobody asks for the number.
+                let open: BTreeSet<u64> = self.ledger.open().collect();
                 self.aliases.extend(std::mem::take(&mut fault.aliases));
+                self.aliases.retain(|_, real| open.contains(real));
                 self.told = false;
                 tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded");
                 self.checkpoint(now);
@@ -245,13 +248,20 @@ impl Book {
             let mut record = line.record.clone();
             renumber(&mut record, &fault.aliases);
             renumber(&mut record, &aliases);
-            aliases.insert(line.seq, real);
+            if matches!(record, Record::Intend { .. }) {
+                aliases.insert(line.seq, real);
+            }
             records.push((line.at, record));
+        }
+        let owed = records.len();
+        if records.is_empty() {
+            // That it can be read says nothing: it is back when it takes a line.
+            records.push((now, Record::Tick {}));
         }
         let lines = self.journal.write(records)?;
         lines.iter().for_each(|line| fold(&mut mending.ledger, line));
-        fault.owed.drain(..lines.len().min(fault.owed.len()));
-        mending.written += lines.len();
+        fault.owed.drain(..owed.min(fault.owed.len()));
+        mending.written += owed;
         fault.aliases.extend(aliases);
         fault.mending = Some(mending);
         Ok(())

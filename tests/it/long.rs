@@ -50,6 +50,8 @@ fn after(span: Span) -> Timestamp {
 struct Disk {
     /// Takes no line.
     away: AtomicBool,
+    /// Takes no line, and can be read.
+    deaf: AtomicBool,
     /// Is due for a checkpoint at each line, and takes none.
     small: AtomicBool,
     /// How many records each batch had.
@@ -276,7 +278,8 @@ struct Kept {
 
 impl Journal for Kept {
     fn write(&mut self, records: Vec<(Timestamp, Record)>) -> Result<Vec<Line>, JournalError> {
-        if self.disk.away.load(Ordering::SeqCst) {
+        let deaf = self.disk.deaf.load(Ordering::SeqCst) && !records.is_empty();
+        if deaf || self.disk.away.load(Ordering::SeqCst) {
             return Err(no_room());
         }
         self.disk.batches.lock().unwrap().push(records.len());
@@ -424,4 +427,25 @@ async fn a_daemon_that_ends_well_leaves_no_failure_uncounted() {
     assert_eq!(summed, Some(tries), "all but the grant itself");
     sim.daemon.as_mut().unwrap().cycle.sum_up();
     assert_eq!(tally(&kinds(&sim, "iam-group", end))["retried"], 1, "said once");
+}
+
+/// A journal that can be read and takes nothing is not back, though nothing is owed to it: that would be told, and tried, at every turn.
+#[test]
+fn a_journal_is_back_when_it_takes_a_line() {
+    let kept = Kept::default();
+    let disk = kept.disk.clone();
+    let mut book = Book::new(Box::new(kept), Ledger::default());
+    disk.deaf.store(true, Ordering::SeqCst);
+    let mut now = nine();
+    assert!(book.write(now, vec![Record::Tick {}]).is_none());
+    for _ in 0..3 {
+        book.mend(now);
+        assert!(book.fault().is_some(), "it took nothing");
+        let next = book.retry().unwrap();
+        assert!(next >= Span::seconds(10).after(now), "no rest until {next}");
+        now = next;
+    }
+    disk.deaf.store(false, Ordering::SeqCst);
+    book.mend(now);
+    assert_eq!(book.fault(), None);
 }
