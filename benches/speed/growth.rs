@@ -62,12 +62,14 @@ pub fn measure() {
     }
 }
 
-/// How long this thread computed, and what came of it: what others do on the machine counts for nothing.
+/// How long this thread computed so far: what others do on the machine counts for nothing.
+pub fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}
+
+/// How long this thread computes for something, and what comes of it.
 fn timed<T>(run: impl FnOnce() -> T) -> (Duration, T) {
-    let spent = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-    };
     let begin = spent();
     let answer = run();
     (spent() - begin, answer)
@@ -163,7 +165,7 @@ fn take(ledger: &mut Ledger, at: Timestamp, records: Vec<Record>) -> Vec<Line> {
 }
 
 /// A request; what it says matters to nothing here.
-fn request(policy: &Policy) -> Arc<Grant> {
+pub fn request(policy: &Policy) -> Arc<Grant> {
     Arc::new(parse(town::grant(1).as_bytes(), &setup::targets(), policy).grant.unwrap())
 }
 

@@ -4,7 +4,7 @@ use std::{process::Command, sync::Arc, time::Duration};
 
 use grantd::{
     command::setup,
-    engine::{Cycle, Happening},
+    engine::{Counted, Cycle, Happening},
     model::{Commit, Source},
     surface::world::{ManualClock, State, World},
 };
@@ -64,7 +64,7 @@ async fn repository() {
 
     let mut cycle = town::cycle(source.clone(), &state, &world, clock.clone());
     take(&mut cycle, head).await;
-    let (accept, outlook) = timed(|| cycle.turn(&std::collections::BTreeSet::new()));
+    let (accept, outlook) = timed(|| cycle.turn(&Counted::default()));
     assert!(outlook.findings.is_empty(), "{:?}", outlook.findings.first());
     assert_eq!(cycle.ledger().grants.len(), FILES);
     let (mut read, mut decided) = (Vec::new(), Vec::new());
@@ -73,7 +73,7 @@ async fn repository() {
         repo.merge(town::nine(), [(town::path(number), text)]);
         let head = source.fetch().await.unwrap();
         read.push(take(&mut cycle, head).await);
-        decided.push(timed(|| cycle.turn(&std::collections::BTreeSet::new())).0);
+        decided.push(timed(|| cycle.turn(&Counted::default())).0);
     }
     let (read, decided) = (Runs::new(read), Runs::new(decided));
     let good = read.median() < Duration::from_millis(100);

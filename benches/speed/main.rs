@@ -18,6 +18,7 @@ mod journal;
 mod lint;
 mod plan;
 mod report;
+mod still;
 mod town;
 mod trust;
 #[cfg(feature = "aws")]
@@ -31,6 +32,7 @@ const PARTS: &[(&str, fn())] = &[
     ("plan", plan::ten_thousand),
     ("plan-large", plan::hundred_thousand),
     ("growth", growth::measure),
+    ("still", still::measure),
     ("engine", engine::measure),
     ("journal", journal::measure),
     ("memory", engine::memory),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,8 +21,8 @@ use tokio::{
 use crate::{
     cli::Run,
     config::{self, Config},
-    decide::{owed, render::count},
-    engine::{Daemon, Order, keep},
+    decide::{Owing, owed, render::count},
+    engine::{Cycle, Daemon, Order, Outlook, keep},
     hooks::{Hooks, Keys},
     model::{Standstill, Still},
     source,
@@ -77,6 +78,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     tracing::info!(state = %setup.config.state.display(), branch = setup.config.source.branch, "grantd runs");
     let mut ready = false;
     let mut standstill: Option<Still> = None;
+    let mut overdue = Overdue::default();
     let gave_up = daemon
         .run(inbox, |cycle, outlook| {
             if !ready {
@@ -93,8 +95,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
                 }
             }
             let (ledger, held) = (cycle.ledger(), outlook.plan.held.len());
-            let owed = owed(ledger, &cycle.parts.policy, cycle.now());
-            let overdue = owed.iter().filter(|owing| owing.state == "overdue").count();
+            let overdue = overdue.count(cycle, outlook);
             let trouble = outlook.standstill.as_deref().or(outlook.source.as_deref()).unwrap_or("fine");
             let text = format!("{}, {overdue} overdue, {held} held; {trouble}", count(ledger.grants.len(), "grant"));
             tell(&[NotifyState::Watchdog, NotifyState::Status(&text)]);
@@ -106,6 +107,27 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     }
     tracing::info!("grantd stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// How much is overdue: looked up where anything was decided, and counted by the time where nothing was.
+#[derive(Default)]
+struct Overdue {
+    of: Option<Arc<Outlook>>,
+    /// When each is overdue, in order.
+    since: Vec<Timestamp>,
+}
+
+impl Overdue {
+    fn count(&mut self, cycle: &Cycle, outlook: &Arc<Outlook>) -> usize {
+        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, outlook)) {
+            let owed = owed(cycle.ledger(), &cycle.parts.policy, cycle.now());
+            self.since = owed.iter().filter_map(Owing::overdue).collect();
+            self.since.sort_unstable();
+            self.of = Some(outlook.clone());
+        }
+        let now = cycle.now();
+        self.since.partition_point(|since| *since <= now)
+    }
 }
 
 /// Whether it is another kind of standstill than before. Its sentence may hold the time of day, and is none.

@@ -27,6 +27,8 @@ pub struct Admission {
     pub findings: Vec<Finding>,
     /// Why nothing new may be granted, besides what the ledger says.
     pub standstill: Option<Standstill>,
+    /// The next moment at which it would say otherwise of what is not accepted.
+    pub edge: Option<Timestamp>,
 }
 
 /// The grants whose end has come, or was moved earlier by the configuration. Needs no revision, so that expiry goes on without Git.

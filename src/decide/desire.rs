@@ -77,7 +77,8 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
             continue;
         }
         if now < terms.start {
-            wanted.edge = earliest(wanted.edge, terms.start);
+            // It may be over before it begins: withdrawn, and held.
+            wanted.edge = earliest(wanted.edge, terms.start.min(end));
             continue;
         }
         wanted.edge = earliest(wanted.edge, end);

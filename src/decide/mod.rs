@@ -45,7 +45,7 @@ pub use parse::{LONGEST, Parsed, parse, stem};
 pub use plan::{FRESH, Ground, SETTLE, plan};
 pub use reach::{Allows, Reach};
 pub use schema::grant_schema;
-pub use status::{Status, owed, status};
+pub use status::{Owing, Status, owed, status};
 
 use crate::model::Target;
 pub use crate::model::moment;

@@ -10,6 +10,7 @@ use crate::model::{Finding, GrantId, Held, Lacks, Ledger, Level, Policy, Record,
 use super::{
     admit::{Admission, waits},
     demand::{demand, longest, longest_of},
+    desire::earliest,
     intake::{Filed, Footing, Intake},
     judge::{ending, judge, same_request},
     moment, stem,
@@ -52,6 +53,7 @@ impl<'a> Revision<'a> {
         let guarded = false;
         let mut revision =
             Self { ledger, intake, policy, now, admission, held, gone, deleted, guarded, refused, settled, stopped };
+        intake.proofs.values().filter_map(|proof| proof.until).for_each(|until| revision.otherwise(until));
         revision.withdraw();
         revision.files();
         revision.judge_waiting();
@@ -64,6 +66,13 @@ impl<'a> Revision<'a> {
     pub(super) fn hold(&mut self, grant: &GrantId, reason: String, until: Option<Timestamp>) {
         let held = Held { grant: grant.clone(), reason, until };
         self.held.entry(grant.clone()).or_default().push(held);
+    }
+
+    /// At this moment, if it is yet to come, something would be judged otherwise.
+    fn otherwise(&mut self, moment: Timestamp) {
+        if moment > self.now {
+            self.admission.edge = earliest(self.admission.edge, moment);
+        }
     }
 
     fn files(&mut self) {
@@ -271,6 +280,9 @@ impl<'a> Revision<'a> {
         let Filed { path, blob, grant, commit, author, committed, late: _ } = filed;
         let limits = &self.policy.limits;
         let longest = longest(grant.access.iter().map(AsRef::as_ref), path, self.policy);
+        grant.from.into_iter().for_each(|from| self.otherwise(limits.max_ahead.before(from)));
+        grant.until.into_iter().for_each(|until| self.otherwise(longest.before(until)));
+        self.otherwise(limits.stale_after.past(*committed));
         if let Some((message, help)) = judge(grant, limits, longest, self.now) {
             return self.tell(filed, Level::Error, message, &help);
         }
@@ -280,6 +292,7 @@ impl<'a> Revision<'a> {
         let accepted = if prior { now.min(*committed) } else { now };
         let start = grant.from.unwrap_or(accepted);
         let until = ending(grant, start, limits, longest);
+        self.otherwise(until);
         if until <= self.now {
             return self.tell(
                 filed,

@@ -77,6 +77,13 @@ pub struct Owing {
     pub trouble: Option<String>,
 }
 
+impl Owing {
+    /// When it is no longer just under way, if it is not proven gone by then; `None` for what only settles.
+    pub fn overdue(&self) -> Option<Timestamp> {
+        (self.state != "settling").then(|| BOUND.past(self.ended))
+    }
+}
+
 /// A binding that could not be granted yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {

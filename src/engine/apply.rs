@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::model::{Binding, Event, Fate, Record, Step, Text, Trouble, TroubleKind, Verb, Write};
 
 use super::{
-    Cycle, Happening,
+    Counted, Cycle, Happening,
     spawn::{begin, spawn},
     tries::Heard,
 };
@@ -22,7 +22,7 @@ pub struct Executor {
     writers: BTreeMap<&'static str, Arc<dyn Write>>,
     /// Calls under way, by their intent.
     flights: BTreeMap<u64, Flight>,
-    pending: BTreeSet<Binding>,
+    pending: Counted<BTreeSet<Binding>>,
     nonces: Nonces,
 }
 
@@ -46,11 +46,11 @@ struct Landed {
 
 impl Executor {
     pub fn new(writers: BTreeMap<&'static str, Arc<dyn Write>>, nonces: Nonces) -> Self {
-        Self { writers, flights: BTreeMap::new(), pending: BTreeSet::new(), nonces }
+        Self { writers, flights: BTreeMap::new(), pending: Counted::default(), nonces }
     }
 
     /// The bindings with a call under way.
-    pub fn pending(&self) -> &BTreeSet<Binding> {
+    pub fn pending(&self) -> &Counted<BTreeSet<Binding>> {
         &self.pending
     }
 

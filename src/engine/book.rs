@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
+use super::counted::Counted;
 use crate::{
     decide::{fold, ledger},
     model::{Binding, Journal, JournalError, Ledger, Line, Record, Span},
@@ -22,10 +23,10 @@ const BETWEEN: jiff::SignedDuration = jiff::SignedDuration::from_millis(20);
 /// The writing side of the journal, and the ledger that it comes to.
 pub struct Book {
     journal: Box<dyn Journal>,
-    ledger: Ledger,
-    fault: Option<Fault>,
+    ledger: Counted<Ledger>,
+    fault: Counted<Option<Fault>>,
     /// The reserve was given up so that revocations can be recorded; when it was last asked for again.
-    starved: Option<Timestamp>,
+    starved: Counted<Option<Timestamp>>,
     /// That the journal cannot be written is on the log.
     told: bool,
     /// Since when a checkpoint is due and cannot be written, and when that was tried last.
@@ -86,9 +87,9 @@ impl Book {
     pub fn new(journal: Box<dyn Journal>, ledger: Ledger) -> Self {
         Self {
             journal,
-            ledger,
-            fault: None,
-            starved: None,
+            ledger: Counted::new(ledger),
+            fault: Counted::default(),
+            starved: Counted::default(),
             told: false,
             unfit: None,
             aliases: BTreeMap::new(),
@@ -98,6 +99,11 @@ impl Book {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Others as soon as anything may have changed that is decided by.
+    pub fn numbers(&self) -> [u64; 3] {
+        [self.ledger.number(), self.fault.number(), self.starved.number()]
     }
 
     /// Why nothing may be granted: the journal cannot be written, or only the reserve is left for it.
@@ -154,7 +160,7 @@ impl Book {
             let lines: Vec<Line> =
                 kept.into_iter().map(|record| Line { seq: self.unreal(), at: now, record }).collect();
             lines.iter().for_each(|line| fold(&mut self.ledger, line));
-            if let Some(fault) = &mut self.fault {
+            if let Some(fault) = &mut *self.fault {
                 lines.iter().cloned().for_each(|line| fault.owe(line));
             }
             lines
@@ -182,7 +188,7 @@ impl Book {
 
     /// When to try a failed journal again.
     pub fn retry(&self) -> Option<Timestamp> {
-        let Some(fault) = &self.fault else { return self.starved.map(|tried| REST.after(tried)) };
+        let Some(fault) = &*self.fault else { return self.starved.map(|tried| REST.after(tried)) };
         let soon = fault.tried.checked_add(BETWEEN).unwrap_or(fault.tried);
         Some(if fault.mending.is_some() { soon } else { REST.after(fault.tried) })
     }
@@ -190,12 +196,19 @@ impl Book {
     /// Opens a failed journal again, if it rested long enough, and records what was done meanwhile, a portion at a time.
     pub fn mend(&mut self, now: Timestamp) {
         // Time may have been put right: nobody rests until a moment that was wrong.
-        self.starved = self.starved.map(|tried| tried.min(now));
         self.unfit = self.unfit.map(|tried| tried.min(now));
-        if let (None, Some(tried)) = (&self.fault, self.starved)
+        if self.starved.is_some_and(|tried| tried > now) {
+            *self.starved = Some(now);
+        }
+        if let (None, Some(tried)) = (&*self.fault, *self.starved)
             && now >= REST.after(tried)
         {
-            self.starved = if self.journal.reserve(true) { None } else { Some(now) };
+            *self.starved = if self.journal.reserve(true) { None } else { Some(now) };
+        }
+        // Until it has rested nothing changes.
+        let rests = |fault: &Fault| fault.tried <= now && fault.mending.is_none() && now < REST.after(fault.tried);
+        if self.fault.as_ref().is_none_or(rests) {
+            return;
         }
         let Some(mut fault) = self.fault.take() else { return };
         fault.tried = fault.tried.min(now);
@@ -211,14 +224,14 @@ impl Book {
                     fault.why = why;
                 }
                 if !self.journal.reserve(false) {
-                    self.starved = Some(now);
+                    *self.starved = Some(now);
                 }
             }
         }
         let all = fault.owed.is_empty() && fault.sums.is_empty();
         match fault.mending.take_if(|_| all) {
             Some(Mending { ledger, written }) => {
-                self.ledger = ledger;
+                *self.ledger = ledger;
                 // Of what has its fate nobody asks for the number.
                 let open: BTreeSet<u64> = self.ledger.open().collect();
                 self.aliases.extend(std::mem::take(&mut fault.aliases));
@@ -227,7 +240,7 @@ impl Book {
                 tracing::info!(records = written, "the journal is back; what was done meanwhile is recorded");
                 self.checkpoint(now);
             }
-            None => self.fault = Some(fault),
+            None => *self.fault = Some(fault),
         }
     }
 
@@ -292,7 +305,7 @@ impl Book {
             tracing::error!(error = %error, "the journal cannot be written: grants stop, revocations go on");
         }
         let again = REST.before(now);
-        self.fault = Some(Fault {
+        *self.fault = Some(Fault {
             why: error.to_string(),
             since: now,
             tried: if self.starved.is_some() { now } else { again },
@@ -304,7 +317,7 @@ impl Book {
         });
         // Room for what must be recorded, if it is room that lacks; tried at once.
         if !self.journal.reserve(false) {
-            self.starved = Some(now);
+            *self.starved = Some(now);
         }
     }
 }

@@ -9,30 +9,28 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    decide::{FRESH, Ground, Intake, Reach, SETTLE, admit, close, desire, earliest, plan},
-    model::{Answer, Binding, GrantId, Ledger, Policy, Record, Selector, Span, Standstill, Still, Survey},
+    decide::{Intake, Reach, desire},
+    model::{Binding, GrantId, Ledger, Policy, Record, Selector, Survey},
 };
 
 use super::{
     Book, Broke,
     age::{Age, Distrust},
-    blind, gate,
+    blind,
+    counted::Counted,
     intake::Librarian,
-    parts::{Happening, Outlook, Parts, sources},
+    parts::{Happening, Outlook, Parts},
     spawn,
+    still::Still,
     tries::Tries,
     troubles::Troubles,
 };
 
-/// How old the journal's latest line gets while anything is ours: after a reboot with a clock that is behind, an end may be late by
-/// that much and the time that the machine was down.
-const TICK: Span = Span::minutes(10);
-
 pub struct Cycle {
     pub parts: Parts,
     pub book: Book,
-    pub(super) survey: Survey,
-    pub(super) intake: Option<Intake>,
+    pub(super) survey: Counted<Survey>,
+    pub(super) intake: Counted<Option<Intake>>,
     /// At home, or out with a task that reads a revision.
     pub(super) librarian: Option<Librarian>,
     pub(super) fetching: bool,
@@ -40,24 +38,25 @@ pub struct Cycle {
     pub(super) again: bool,
     pub(super) answered: Option<Timestamp>,
     /// Git told this process what it says, or that it cannot.
-    heard: bool,
+    pub(super) heard: bool,
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
     /// Looks that are under way, and whether what they bring still counts: it does not where we changed something meanwhile.
-    pub(super) reading: BTreeMap<Binding, bool>,
+    pub(super) reading: Counted<BTreeMap<Binding, bool>>,
     /// Lost answers that are being fetched.
-    pub(super) recalling: BTreeSet<u64>,
-    pub(super) asking: BTreeMap<Selector, Option<Timestamp>>,
+    pub(super) recalling: Counted<BTreeSet<u64>>,
+    pub(super) asking: Counted<BTreeMap<Selector, Option<Timestamp>>>,
     pub(super) blinds: blind::Blinds,
     /// Accepted by this process.
-    fresh: BTreeSet<GrantId>,
-    reach: Arc<Reach>,
+    pub(super) fresh: Counted<BTreeSet<GrantId>>,
+    pub(super) reach: Arc<Reach>,
     happenings: UnboundedReceiver<Happening>,
     sender: UnboundedSender<Happening>,
     pub(super) tasks: usize,
-    pub(super) tries: Tries,
-    age: Age,
+    pub(super) tries: Counted<Tries>,
+    pub(super) age: Age,
+    pub(super) still: Still,
 }
 
 impl Cycle {
@@ -67,8 +66,8 @@ impl Cycle {
             age: Age::new(parts.clock.as_ref(), book.ledger()),
             parts,
             book,
-            survey: Survey::default(),
-            intake: None,
+            survey: Counted::default(),
+            intake: Counted::default(),
             librarian: Some(Librarian::default()),
             fetching: false,
             again: false,
@@ -76,16 +75,17 @@ impl Cycle {
             heard: false,
             since: Timestamp::MIN,
             troubles: Troubles::default(),
-            reading: BTreeMap::new(),
-            recalling: BTreeSet::new(),
-            asking: BTreeMap::new(),
+            reading: Counted::default(),
+            recalling: Counted::default(),
+            asking: Counted::default(),
             blinds: blind::Blinds::default(),
-            fresh: BTreeSet::new(),
+            fresh: Counted::default(),
             reach: Arc::default(),
             happenings,
             sender,
             tasks: 0,
-            tries: Tries::default(),
+            tries: Counted::default(),
+            still: Still::default(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Cycle {
     }
 
     /// Looks at the machine's clock, and records what it did where time goes on otherwise from now on.
-    fn time(&mut self) {
+    pub(super) fn time(&mut self) {
         let clock = self.parts.clock.clone();
         let record = self.age.look(clock.as_ref());
         let record = record.or_else(|| self.age.drift(clock.steady(), self.ledger().era.as_ref()));
@@ -143,7 +143,7 @@ impl Cycle {
         self.answered = self.answered.map(|at| at.min(now));
         self.troubles.clamp(now);
         self.tries.clamp(now);
-        if let Some(intake) = &mut self.intake {
+        if let Some(intake) = &mut *self.intake {
             intake.at = intake.at.min(now);
         }
     }
@@ -166,12 +166,12 @@ impl Cycle {
         if let Some(librarian) = &mut self.librarian {
             librarian.forget();
         }
-        self.intake = None;
+        *self.intake = None;
     }
 
     /// A revision from elsewhere (the files of a working tree), in place of Git's.
     pub fn adopt(&mut self, intake: Intake) {
-        self.intake = Some(intake);
+        *self.intake = Some(intake);
     }
 
     /// Goes on with another journal, that says the same: what was decided on a draft is decided anew, from what was read.
@@ -193,14 +193,15 @@ impl Cycle {
     /// Decides again and again until every look that a plan waits for has come back. For commands that show or do one
     /// cycle; expects that no call is under way.
     pub async fn settle(&mut self) -> Outlook {
+        let pending = Counted::default();
         loop {
-            let outlook = self.turn(&BTreeSet::new());
+            let outlook = self.turn(&pending);
             let again = !outlook.plan.records.is_empty() && self.book.fault().is_none();
             if self.busy() {
                 let happening = self.next().await;
                 self.absorb(happening);
             } else if !again {
-                return outlook;
+                return Arc::unwrap_or_clone(outlook);
             }
         }
     }
@@ -253,112 +254,6 @@ impl Cycle {
         if let Some(counts) = self.reading.get_mut(binding) {
             *counts = false;
         }
-    }
-
-    /// Decides: ends what is over, admits what the revision brings, plans. Records what it decides; makes no call.
-    pub fn turn(&mut self, pending: &BTreeSet<Binding>) -> Outlook {
-        self.time();
-        let now = self.now();
-        self.book.mend(now);
-        // How far time had come must not be forgotten where an end depends on it.
-        if !self.ledger().owned.is_empty() && self.ledger().clock.is_none_or(|latest| latest < TICK.before(now)) {
-            self.book.write(now, vec![Record::Tick {}]);
-        }
-        self.retry(now);
-        let policy = Reach::renew(&mut self.reach, &self.parts.policy, self.book.ledger());
-        self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
-        let distrust = self.age.distrust(self.parts.clock.as_ref()).map(Distrust::sentence);
-        let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
-        // A head that is lost with this process begins nothing either.
-        let unread = self.troubles.standstill().or_else(|| gate::unkept(self.parts.source.unkept()));
-        let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
-        if let Some(intake) = &self.intake {
-            let admission = admit(self.book.ledger(), intake, &policy, now);
-            outlook.findings = admission.findings;
-            outlook.head = Some(intake.head.clone());
-            outlook.plan.held = admission.held;
-            let accepted = |record: &Record| match record {
-                Record::Accept { grant, .. } => Some(grant.clone()),
-                _ => None,
-            };
-            let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
-            gate::alert(&self.book.write_anyway(now, admission.ends));
-            // While the head is unread, the one before it begins nothing either.
-            if distrust.is_none()
-                && unread.is_none()
-                && let Some(lines) = self.book.write(now, admission.records)
-            {
-                gate::alert(&lines);
-                self.fresh.extend(news);
-            }
-            self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
-            outlook.standstill = admission.standstill;
-        }
-        let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
-        gate::alert(&self.book.write(now, freeze).unwrap_or_default());
-        self.heard |= self.intake.is_some() || self.troubles.fetch().is_some() || self.troubles.standstill().is_some();
-        let silent = gate::silent(self.answered, self.book.ledger(), &policy, now);
-        let fault = || self.book.fault().map(|why| Standstill::new(Still::Journal, why));
-        let why = distrust.or_else(fault).or_else(|| gate::frozen(self.book.ledger())).or(silent).or(unread);
-        outlook.standstill = why.or(outlook.standstill).or(gate::unjudged(self.intake.is_some(), self.heard, &policy));
-        let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
-        self.tries.keep(self.book.ledger());
-        let ground = Ground {
-            ledger: self.book.ledger(),
-            survey: &self.survey,
-            targets: &self.parts.targets,
-            policy: &policy,
-            pending,
-            fresh: &self.fresh,
-            tries: self.tries.attempts(),
-            standstill: outlook.standstill.as_deref(),
-            now,
-        };
-        let held = std::mem::take(&mut outlook.plan.held);
-        outlook.plan = plan(&ground, &wanted);
-        outlook.plan.held = held;
-        outlook.plan.sources = sources(&outlook, self.book.ledger());
-        self.survey.keep(|selector| wanted.selectors.contains(selector));
-        self.asking.retain(|selector, _| wanted.selectors.contains(selector));
-        let mut selectors = wanted.selectors;
-        selectors.retain(|selector| match (self.asking.get(selector), self.survey.answers.get(selector)) {
-            (None, _) => true,
-            (Some(None), _) => false,
-            (Some(Some(at)), Some(Answer { places: Err(_), .. })) => {
-                let again = FRESH.after(*at);
-                outlook.plan.wake = earliest(outlook.plan.wake, again);
-                again <= now
-            }
-            // It was asked before a grant began that asks it too.
-            (Some(Some(_)), _) => true,
-        });
-        self.read(selectors, outlook.plan.reads.iter().cloned().collect());
-        self.recall(&outlook.plan.recalls);
-        // What became of a lost call may be what an end waits for, and what is owed no longer must not be ended again: that is held up
-        // by nothing.
-        let (known, records): (Vec<_>, Vec<_>) =
-            outlook.plan.records.iter().cloned().partition(|record| {
-                matches!(record, Record::Fate { .. } | Record::Forget { .. } | Record::Gone { .. })
-            });
-        let lines = self.book.write_anyway(now, known);
-        gate::alert(&lines);
-        let told = !lines.is_empty();
-        let written = !records.is_empty() && self.book.write(now, records).map(|lines| gate::alert(&lines)).is_some();
-        if told || written {
-            // They may be what the next steps wait for.
-            outlook.plan.wake = Some(now);
-        }
-        // While Git is asked, its answer wakes us.
-        let again = self.troubles.wake().filter(|_| !self.fetching);
-        for retry in [self.book.retry(), again].into_iter().flatten() {
-            outlook.plan.wake = earliest(outlook.plan.wake, retry);
-        }
-        self.fresh.retain(|id| self.book.ledger().grants.contains_key(id));
-        self.survey.fade(SETTLE.before(SETTLE.before(now)));
-        let open: BTreeSet<u64> =
-            if self.survey.recalled.is_empty() { BTreeSet::new() } else { self.book.ledger().open().collect() };
-        self.survey.recalled.retain(|intent, _| open.contains(intent));
-        outlook
     }
 
     /// Begins a task; whatever becomes of it, one happening comes of it.

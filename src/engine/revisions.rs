@@ -110,7 +110,7 @@ impl Cycle {
         if self.intake.as_ref().is_none_or(|before| before.head != intake.head) {
             tracing::info!(head = %intake.head, files = intake.files.len(), findings = intake.findings.len(), "revision read");
         }
-        self.intake = Some(intake);
+        *self.intake = Some(intake);
         // Hosts may have joined: a new revision asks the selectors again, those under way too.
         self.asking.clear();
     }

@@ -114,6 +114,12 @@ impl Survey {
         self.sights.retain(|_, look| look.came >= before);
     }
 
+    /// The first moment after `now` at which a look is older than one of these ages.
+    pub fn older(&self, ages: &[Span], now: Timestamp) -> Option<Timestamp> {
+        let ages = |look: &Look| ages.iter().map(|age| age.past(look.came)).find(|moment| *moment > now);
+        self.sights.values().filter_map(ages).min()
+    }
+
     /// Forgets everything: the time that it was stamped with was wrong.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -57,6 +57,11 @@ impl Span {
         start.checked_add(SignedDuration::from_secs(self.0)).unwrap_or(Timestamp::MAX)
     }
 
+    /// The first instant at which more than this has passed since `start`.
+    pub fn past(self, start: Timestamp) -> Timestamp {
+        self.after(start).checked_add(SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MAX)
+    }
+
     /// `start - self`, or the first representable instant.
     pub fn before(self, start: Timestamp) -> Timestamp {
         start.checked_sub(SignedDuration::from_secs(self.0)).unwrap_or(Timestamp::MIN)

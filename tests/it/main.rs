@@ -22,5 +22,6 @@ mod plan;
 mod property;
 mod scenarios;
 mod sim;
+mod still;
 mod storm;
 mod trust;
