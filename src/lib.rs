@@ -41,6 +41,7 @@
 //! 5. [`engine::Executor::start`] writes the intents, then makes the calls beside the loop; each call's fate is a journal
 //!    line when it comes. A failed call stops no other, and a revocation is tried for ever.
 //!
+//! A turn in which nothing moved that a decision rests on decides nothing: the last one stands (`engine::still` says what that is).
 //! Then the daemon ([`engine::Daemon::run`]) sleeps until the plan's next edge, the next poll or sweep, or until something
 //! happens. A dry run is *not calling write*: `plan`, `lint` and `status` are built without writers.
 //!

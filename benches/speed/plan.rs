@@ -86,7 +86,7 @@ pub fn decide(
     policy: &Policy,
     now: Timestamp,
 ) -> grantd::model::Plan {
-    let wanted = desire(ledger, survey, targets, policy, now);
+    let mut wanted = desire(ledger, survey, targets, policy, now);
     let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     let ground = Ground {
         ledger,
@@ -99,7 +99,7 @@ pub fn decide(
         standstill: None,
         now,
     };
-    plan(&ground, &wanted)
+    plan(&ground, &mut wanted)
 }
 
 /// Accepts the grants and gives them their bindings, line by line, as the journal would.

@@ -104,7 +104,7 @@ fn daemon(
         committed: now,
         late: false,
     };
-    let files: Vec<Filed> = ledger.grants.values().map(file).collect();
+    let files: Vec<Filed> = ledger.grants.values().map(|terms| file(terms)).collect();
     let intake = Intake {
         head,
         bearing: Bearing::Follows,
@@ -167,7 +167,7 @@ fn burst() -> Burst {
         }
     });
     let (orders, inbox) = unbounded_channel();
-    let (mut decisions, mut deciding, mut before) = (0, Duration::ZERO, Duration::ZERO);
+    let (mut decisions, mut deciding, mut before) = (0, Duration::ZERO, growth::spent());
     let begin = Instant::now();
     setup::runtime().unwrap().block_on(daemon.run(inbox, |cycle, _| {
         // What a turn takes is what the processor did for this thread since the last word of the loop.

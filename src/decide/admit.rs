@@ -101,8 +101,16 @@ fn standstill(ledger: &Ledger, intake: &Intake) -> Option<(String, bool)> {
 /// Withdrawal needs no trust: what is deleted in a head that cannot be accepted goes at once, and comes back only with an
 /// accepted one.
 fn suspend(ledger: &Ledger, deletions: &Deletions, now: Timestamp) -> Vec<Record> {
-    let live = ledger.grants.iter().filter(|(_, terms)| terms.state == State::Live);
-    let gone: Vec<_> = live.filter_map(|(id, terms)| Some((id, deletions.of(places(ledger, id, terms))?))).collect();
+    let mut gone = Vec::new();
+    // Both are sorted by id, and a file's path belongs to the id that it names.
+    let mut grants = ledger.grants.iter().peekable();
+    for (id, deleted) in deletions.iter() {
+        while grants.next_if(|(other, _)| *other < id).is_some() {}
+        let Some((id, terms)) = grants.next_if(|(other, _)| *other == id) else { continue };
+        if terms.state == State::Live {
+            gone.extend(deleted.of(places(ledger, id, terms)).map(|by| (id, by)));
+        }
+    }
     let effective = effective(ledger, gone.len(), now);
     let suspend = |(grant, by): (&GrantId, &Arc<Origin>)| Record::Suspend {
         grant: grant.clone(),

@@ -4,7 +4,7 @@
 //! Whoever can push decides how many changes there are, and a rename takes changes over from other files: so they are sets,
 //! and what grows beyond what is judged anyway is one link that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use crate::model::{Chain, Change, GrantId, Ledger, Link, Oid, State, Text};
 
@@ -70,8 +70,8 @@ fn give_up(links: &mut Vec<Link>) {
 struct Orphans {
     /// All of them.
     links: Vec<Link>,
-    /// By what the files said: the same content under another name has the changes of just these.
-    by_blob: BTreeMap<Oid, Vec<Link>>,
+    /// By what the files said: the same content under another name has the changes of just these. Looked up only.
+    by_blob: HashMap<Oid, Vec<Link>>,
 }
 
 impl Orphans {
@@ -99,24 +99,26 @@ pub fn chains(past: &Past, changes: &[Change]) -> BTreeMap<GrantId, Chain> {
     let mut chains = past.withheld.clone();
     let mut shared: usize = chains.iter().map(|(id, chain)| taken(id, chain)).sum();
     for change in changes {
-        let mut files: BTreeMap<GrantId, Vec<(&Text, Option<&Oid>)>> = BTreeMap::new();
-        for (path, blob) in &change.files {
-            if let Ok(id) = stem(path) {
-                files.entry(id).or_default().push((path, blob.as_ref()));
-            }
-        }
+        let mut all: Vec<(GrantId, &Text, Option<&Oid>)> = Vec::with_capacity(change.files.len());
+        all.extend(change.files.iter().filter_map(|file| Some((stem(&file.0).ok()?, &file.0, file.1.as_ref()))));
+        // In its order where an id has several.
+        all.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         // What was not verified and goes in the same change in which something else comes: a review shows a rename, and
         // not the content.
         let mut orphans = Orphans::default();
-        let mut newcomers: Vec<(GrantId, Vec<&Oid>)> = Vec::new();
-        for (id, files) in files {
-            let verified = past.verified.get(&id);
+        let mut newcomers: Vec<(&GrantId, Vec<&Oid>)> = Vec::new();
+        for files in all.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((id, ..)) = files.first() else { continue };
+            let verified = past.verified.get(id);
             // A name that was there for a moment and went is as new as one that never was.
-            let known = verified.is_some() || chains.get(&id).is_some_and(|chain| !chain.paths.is_empty());
-            let chain = chains
-                .entry(id.clone())
-                .or_insert_with(|| Chain { links: Vec::new(), paths: verified.cloned().into_iter().collect() });
-            for (path, blob) in &files {
+            let (known, chain) = match chains.entry(id.clone()) {
+                Entry::Occupied(chain) => (verified.is_some() || !chain.get().paths.is_empty(), chain.into_mut()),
+                Entry::Vacant(none) => {
+                    let paths = verified.cloned().into_iter().collect();
+                    (verified.is_some(), none.insert(Chain { links: Vec::new(), paths }))
+                }
+            };
+            for (_, path, blob) in files {
                 let gone = match blob {
                     Some(blob) => {
                         chain.paths.insert((*path).clone(), (*blob).clone());
@@ -126,30 +128,30 @@ pub fn chains(past: &Past, changes: &[Change]) -> BTreeMap<GrantId, Chain> {
                 };
                 orphans.add(gone, &chain.links);
             }
-            for (path, _) in files.iter().filter(|(_, blob)| blob.is_some()) {
+            for (_, path, _) in files.iter().filter(|(.., blob)| blob.is_some()) {
                 let (commit, path) = (change.commit.clone(), (*path).clone());
                 join(&mut chain.links, &[Link { commit, parents: change.parents, path, beyond: false }]);
             }
             let back =
                 verified.is_some_and(|(path, blob)| chain.paths.len() == 1 && chain.paths.get(path) == Some(blob));
             if chain.paths.is_empty() || back {
-                shared -= taken(&id, chain).min(shared);
+                shared -= taken(id, chain).min(shared);
                 chain.links.clear();
             } else if !known {
-                newcomers.push((id, files.iter().filter_map(|(_, blob)| *blob).collect()));
+                newcomers.push((id, files.iter().filter_map(|(.., blob)| *blob).collect()));
             }
         }
         for (id, blobs) in newcomers.into_iter().filter(|_| !orphans.links.is_empty()) {
             let (each, beside) = SHARED;
             let room = chains.len() * each + beside;
-            let Some(chain) = chains.get_mut(&id) else { continue };
+            let Some(chain) = chains.get_mut(id) else { continue };
             let mut links = orphans.of(&blobs);
             if shared + links.len() > room {
                 give_up(&mut links);
             }
             let own = std::mem::replace(&mut chain.links, links);
             join(&mut chain.links, &own);
-            shared += taken(&id, chain);
+            shared += taken(id, chain);
         }
     }
     chains

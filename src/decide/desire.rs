@@ -105,26 +105,34 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
     }
     for (terms, live) in ledger.grants.iter().filter_map(|(id, terms)| Some((terms, live.get(id)?))) {
         for live in live {
-            let selector = live.target.selector(live.content);
-            let places = match (&selector, terms.places.get(live.ask)) {
-                (None, _) => &[][..],
-                (Some(_), Some(resolved)) => &resolved.places[..],
-                (Some(selector), None) => {
-                    match survey.answers.get(selector) {
-                        Some(Answer { asked, places: Ok(places) }) if *asked >= terms.start => {
-                            let (grant, ask, asked, places) = (live.grant.clone(), *live.ask, *asked, places.clone());
-                            wanted.resolved.push(Record::Resolve { grant, ask, asked, places });
-                        }
-                        _ => drop(wanted.selectors.insert(selector.clone())),
+            let selector = || live.target.selector(live.content);
+            let places = match terms.places.get(live.ask) {
+                Some(resolved) => {
+                    if resolved.places.is_empty()
+                        && let Some(selector) = selector()
+                    {
+                        let user = live.content.word("user");
+                        let binding = Binding::new(live.target.surface(), &selector.scope, "-", user);
+                        let text = format!("no host matched when `{}` began: it grants nothing there", live.grant);
+                        wanted.notes.push(Note { binding, text });
                     }
-                    continue;
+                    &resolved.places[..]
                 }
+                None => match selector() {
+                    None => &[][..],
+                    Some(selector) => {
+                        match survey.answers.get(&selector) {
+                            Some(Answer { asked, places: Ok(places) }) if *asked >= terms.start => {
+                                let (grant, ask, asked, places) =
+                                    (live.grant.clone(), *live.ask, *asked, places.clone());
+                                wanted.resolved.push(Record::Resolve { grant, ask, asked, places });
+                            }
+                            _ => drop(wanted.selectors.insert(selector)),
+                        }
+                        continue;
+                    }
+                },
             };
-            if let (Some(selector), true) = (&selector, places.is_empty()) {
-                let binding = Binding::new(live.target.surface(), &selector.scope, "-", live.content.word("user"));
-                let text = format!("no host matched when `{}` began: it grants nothing there", live.grant);
-                wanted.notes.push(Note { binding, text });
-            }
             for binding in live.target.wanted(live.content, places) {
                 wants.hold(binding, live);
             }

@@ -50,7 +50,7 @@ pub fn put_right(
     let earlier = |moment: Timestamp| moment.checked_add(back).unwrap_or(moment);
     let then = at.checked_sub(back).unwrap_or(at);
     for terms in ledger.grants.values_mut() {
-        let Terms { start, until, ceiling, stated, from, state, places, .. } = terms;
+        let Terms { start, until, ceiling, stated, from, state, places, .. } = &mut **terms;
         if accepted && *start <= then {
             *until = earlier(*until);
             *start = earlier(*start);

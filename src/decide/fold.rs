@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use super::{
     era::{put_right, started},
@@ -87,13 +88,14 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Release { grants, .. } => {
             for grant in grants {
-                if let Some(Terms { state: State::Withdrawn { effective, .. }, .. }) = ledger.grants.get_mut(grant) {
+                let terms = ledger.grants.get_mut(grant).map(AsMut::as_mut);
+                if let Some(Terms { state: State::Withdrawn { effective, .. }, .. }) = terms {
                     *effective = *at;
                 }
             }
         }
         Record::Finish { grant, cause } => {
-            let terms = ledger.grants.remove(grant);
+            let terms = ledger.grants.remove(grant).map(|terms| *terms);
             ledger.held.remove(grant);
             if let Some(withheld) = ledger.withheld.get_mut(grant) {
                 withheld.whole = false;
@@ -119,7 +121,11 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Resolve { grant, ask, asked, places } => {
             let places = near(ledger, grant, places).unwrap_or_else(|| places.clone());
             if let Some(terms) = ledger.grants.get_mut(grant) {
-                terms.places.insert(*ask, Resolved { at: *asked, places });
+                // No more room than it takes: mostly it is one.
+                let mut known = LiteMap::with_capacity(terms.places.len() + 1);
+                known.extend(std::mem::take(&mut terms.places));
+                known.insert(*ask, Resolved { at: *asked, places });
+                terms.places = known;
             }
         }
         Record::Intend { .. } => intend(ledger, *seq, *at, record),
@@ -298,7 +304,7 @@ fn shared(ledger: &Ledger, holders: &Holders, stamp: &Stamp) -> (Holders, Option
 
 /// Why a binding is not wanted any more, and the commit that is the reason: those of the holder that ended last.
 pub fn cause<'a>(ledger: &'a Ledger, owned: &'a Owned) -> (Cause, Option<&'a Arc<Origin>>) {
-    let end = |grant| match (ledger.used.get(grant), ledger.grants.get(grant)) {
+    let end = |grant| match (ledger.used.get(grant), ledger.grants.get(grant).map(AsRef::as_ref)) {
         (Some(Over { at, cause, by, file: _ }), _) => (*at, *cause, by.as_ref()),
         (None, Some(Terms { state: State::Suspended { effective, by }, .. })) => {
             (*effective, Cause::Suspended, Some(by))

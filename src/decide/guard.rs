@@ -13,10 +13,13 @@ const FEW: usize = 10;
 /// When withdrawals of `count` live grants in one revision take effect: now, or, if together with those of the last hour they
 /// are at least 10 and more than a quarter of what was live, half an hour later.
 pub fn effective(ledger: &Ledger, count: usize, now: Timestamp) -> Timestamp {
+    if count < 2 {
+        return now;
+    }
     let recent = ledger.withdrawn.len();
     let live = ledger.grants.values().filter(|terms| terms.state == State::Live).count();
     let (gone, before) = (recent + count, recent + live);
-    if count > 1 && gone >= FEW && gone * 4 > before { HOLD.after(now) } else { now }
+    if gone >= FEW && gone * 4 > before { HOLD.after(now) } else { now }
 }
 
 /// Whether a mass withdrawal waits: no end is moved later meanwhile.

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -74,18 +74,22 @@ pub struct Filed {
     pub late: bool,
 }
 
-/// Which change first takes a path away and brings its id nowhere else. Made once for a revision: it is asked about every grant
-/// at every turn for as long as the head is not accepted. Looked up only, never shown in its order.
+/// Which change first takes a path away and brings its id nowhere else. Made once for a revision, and walked side by side with the
+/// grants: it is asked about all of them for as long as the head is not accepted.
 #[derive(Debug, Clone, Default)]
-pub struct Deletions {
-    gone: HashMap<Text, (usize, Arc<Origin>)>,
+pub struct Deletions(BTreeMap<GrantId, Gone>);
+
+/// What is deleted and moved under one id.
+#[derive(Debug, Clone, Default)]
+pub struct Gone {
+    first: BTreeMap<Text, (usize, Arc<Origin>)>,
     /// Where files were moved to, each within one change: who follows a file follows it there.
-    moved: HashMap<Text, BTreeSet<Text>>,
+    moved: BTreeMap<Text, BTreeSet<Text>>,
 }
 
 impl Deletions {
     pub fn new(changes: &[Change]) -> Self {
-        let (mut first, mut moved) = (HashMap::new(), HashMap::<Text, BTreeSet<Text>>::new());
+        let mut all: BTreeMap<GrantId, Gone> = BTreeMap::new();
         for (place, change) in changes.iter().enumerate() {
             let mut came: BTreeMap<GrantId, Vec<&Text>> = BTreeMap::new();
             for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_some()) {
@@ -94,19 +98,27 @@ impl Deletions {
                 }
             }
             let by = Arc::new(Origin { commit: change.commit.clone(), author: change.author.clone() });
-            let gone = change.files.iter().filter(|(_, blob)| blob.is_none());
-            for (path, _) in gone {
-                match stem(path).map(|id| came.get(&id)) {
-                    Ok(None) => drop(first.entry(path.clone()).or_insert_with(|| (place, by.clone()))),
-                    Ok(Some(to)) => moved.entry(path.clone()).or_default().extend(to.iter().copied().cloned()),
-                    // A name that is no id is nobody's.
-                    Err(_) => {}
+            for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_none()) {
+                // A name that is no id is nobody's.
+                let Ok(id) = stem(path) else { continue };
+                let to = came.get(&id);
+                let gone = all.entry(id).or_default();
+                match to {
+                    None => drop(gone.first.entry(path.clone()).or_insert_with(|| (place, by.clone()))),
+                    Some(to) => gone.moved.entry(path.clone()).or_default().extend(to.iter().copied().cloned()),
                 }
             }
         }
-        Self { gone: first, moved }
+        Self(all)
     }
 
+    /// In the order of the ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &Gone)> {
+        self.0.iter()
+    }
+}
+
+impl Gone {
     /// The change that takes away the first of these, or of where they were moved to. The changes may be of several lines and in
     /// any order, so that every place counts.
     pub fn of<'a>(&'a self, paths: impl IntoIterator<Item = &'a Text>) -> Option<&'a Arc<Origin>> {
@@ -115,7 +127,7 @@ impl Deletions {
         while let Some(place) = places.pop() {
             places.extend(self.moved.get(place).into_iter().flatten().filter(|to| known.insert(to)));
         }
-        let gone = known.into_iter().filter_map(|path| self.gone.get(path));
+        let gone = known.into_iter().filter_map(|path| self.first.get(path));
         gone.min_by_key(|(place, _)| place).map(|(_, by)| by)
     }
 }

@@ -54,10 +54,10 @@ pub struct Ground<'a> {
     pub now: Timestamp,
 }
 
-/// Compares what is wanted with what is owned and seen.
-pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
+/// Compares what is wanted with what is owned and seen. Takes over what is wanted beside access: notes and answers.
+pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     let Ground { ledger, pending, .. } = ground;
-    let (notes, records) = (wanted.notes.clone(), wanted.resolved.clone());
+    let (notes, records) = (std::mem::take(&mut wanted.notes), std::mem::take(&mut wanted.resolved));
     let mut plan = Plan { wake: wanted.edge, notes, records, ..Plan::default() };
     // Both are sorted: walked side by side, which is many times faster than to look each of the one up in the other.
     let mut ours = ledger.owned.iter().peekable();
@@ -82,11 +82,11 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
     }
     // What is only remembered about bindings that nobody asks for any more.
-    for binding in ledger.standing.keys().chain(ledger.refused.keys()).chain(ledger.gone.keys()) {
-        if !wanted.bindings.contains_key(binding) && !ledger.owned.contains_key(binding) {
-            let because = "no longer asked for".into();
-            plan.records.push(Record::Forget { binding: binding.clone(), because, stamp: Stamp::default() });
-        }
+    let idle = unasked(ledger.standing.keys(), wanted);
+    let idle = idle.chain(unasked(ledger.refused.keys(), wanted)).chain(unasked(ledger.gone.keys(), wanted));
+    for binding in idle.filter(|binding| !ledger.owned.contains_key(*binding)) {
+        let because = "no longer asked for".into();
+        plan.records.push(Record::Forget { binding: binding.clone(), because, stamp: Stamp::default() });
     }
     let shorter = |step: &Step| {
         step.verb == Verb::Revoke
@@ -97,6 +97,15 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
     plan.steps.sort_unstable_by(|a, b| (!shorter(a), a.verb, &a.binding).cmp(&(!shorter(b), b.verb, &b.binding)));
     plan.notes.sort_unstable();
     plan
+}
+
+/// Those that nobody wants. Both are sorted: walked side by side.
+fn unasked<'a>(known: impl Iterator<Item = &'a Binding>, wanted: &Wanted) -> impl Iterator<Item = &'a Binding> {
+    let mut wants = wanted.bindings.iter().map(|(binding, _)| binding).peekable();
+    known.filter(move |binding| {
+        while wants.next_if(|other| other < binding).is_some() {}
+        wants.peek() != Some(binding)
+    })
 }
 
 impl Ground<'_> {

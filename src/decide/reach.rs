@@ -71,7 +71,7 @@ impl Reach {
         if !same {
             let this = Arc::make_mut(now);
             let mut before = std::mem::take(&mut this.spans);
-            let known = |(id, terms): (&GrantId, &Terms)| {
+            let mut known = |(id, terms): (&GrantId, &Terms)| {
                 let known = before.remove(id).filter(|known| known.holds(terms));
                 let anew = || Known {
                     path: terms.path.clone(),
@@ -80,7 +80,7 @@ impl Reach {
                 };
                 (id.clone(), known.unwrap_or_else(anew))
             };
-            this.spans = ledger.grants.iter().map(known).collect();
+            this.spans = ledger.grants.iter().map(|(id, terms)| known((id, terms.as_ref()))).collect();
         }
         now.clone()
     }

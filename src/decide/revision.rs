@@ -76,19 +76,27 @@ impl<'a> Revision<'a> {
     }
 
     fn files(&mut self) {
-        let mut by_id: BTreeMap<GrantId, Vec<&Filed>> = BTreeMap::new();
+        let mut all: Vec<(GrantId, &Filed)> = Vec::with_capacity(self.intake.files.len());
         for filed in &self.intake.files {
             match stem(&filed.path) {
-                Ok(id) => by_id.entry(id).or_default().push(filed),
+                Ok(id) => all.push((id, filed)),
                 Err(error) => self.tell(filed, Level::Error, error.to_string(), "rename the file"),
             }
         }
-        for (id, files) in by_id {
-            let paths = self.paths(&id, &files);
-            let owner = self.owner(&id, &paths);
-            for filed in files {
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for files in all.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((id, filed)) = files.first() else { continue };
+            // As it mostly is.
+            let alone = |paths: &BTreeSet<Text>| paths.len() == 1 && paths.contains(&filed.path);
+            if files.len() == 1 && self.intake.present.get(id).is_none_or(alone) {
+                self.file(id, filed);
+                continue;
+            }
+            let paths = self.paths(id, files);
+            let owner = self.owner(id, &paths);
+            for (_, filed) in files {
                 if owner.as_ref() == Some(&filed.path) {
-                    self.file(&id, filed);
+                    self.file(id, filed);
                 } else {
                     let others = paths.iter().filter(|other| **other != filed.path).map(|other| &**other);
                     let message = format!("the id `{id}` is also that of {}", others.collect::<Vec<_>>().join(", "));
@@ -99,9 +107,9 @@ impl<'a> Revision<'a> {
     }
 
     /// Where something lies under an id, whatever it says.
-    fn paths(&self, id: &GrantId, files: &[&Filed]) -> BTreeSet<Text> {
+    fn paths(&self, id: &GrantId, files: &[(GrantId, &Filed)]) -> BTreeSet<Text> {
         let present = self.intake.present.get(id).cloned().unwrap_or_default();
-        files.iter().map(|filed| filed.path.clone()).chain(present).collect()
+        files.iter().map(|(_, filed)| filed.path.clone()).chain(present).collect()
     }
 
     /// The file that an id belongs to: the only one there is, or the one that was accepted. A broken file is there all the
@@ -119,7 +127,7 @@ impl<'a> Revision<'a> {
         if self.gone.contains(id) && !self.guarded {
             return self.spent(id, filed);
         }
-        match self.ledger.grants.get(id) {
+        match self.ledger.grants.get(id).map(AsRef::as_ref) {
             Some(Terms { state: State::Withdrawn { effective, .. }, .. }) if *effective > self.now => {
                 self.restore(id, filed)
             }

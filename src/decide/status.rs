@@ -132,7 +132,7 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
         // Taken away by hand from this one, whoever has it now.
         let goes_on = |id: &GrantId| {
             let asks = |terms: &Terms| owned.lost.asks(id).any(|ask| terms.asks.contains_key(ask));
-            ledger.grants.get(id).is_some_and(asks)
+            ledger.grants.get(id).is_some_and(|terms| asks(terms))
         };
         let other = |id: &&GrantId| owned.holders.keys().all(|holder| holder != *id);
         for id in owned.lost.keys().filter(other).filter(|id| goes_on(id)) {
@@ -273,6 +273,6 @@ fn live_holders<'a>(
 ) -> impl Iterator<Item = &'a GrantId> {
     owned.holders.keys().filter(move |id| {
         let asks = |terms: &Terms| owned.holders.asks(id).any(|ask| terms.asks.contains_key(ask));
-        ledger.grants.get(id).is_some_and(asks) && ends.get(id).is_some_and(|end| *end > now)
+        ledger.grants.get(id).is_some_and(|terms| asks(terms)) && ends.get(id).is_some_and(|end| *end > now)
     })
 }

@@ -50,7 +50,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
             ledger.prior.remove(grant);
             ledger.held.remove(grant);
             ledger.withheld.remove(grant);
-            ledger.grants.insert(grant.clone(), terms);
+            ledger.grants.insert(grant.clone(), Box::new(terms));
         }
         Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until, vouched, links } => {
             ledger.withheld.remove(grant);

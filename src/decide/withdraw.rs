@@ -18,32 +18,30 @@ impl Revision<'_> {
     /// Finds deletions commit by commit, not by comparing heads: a deletion and its revert inside one poll is a withdrawal, a
     /// move inside one commit is none.
     pub(super) fn withdraw(&mut self) {
-        let mut paths: BTreeMap<Text, GrantId> = BTreeMap::new();
-        for (id, terms) in &self.ledger.grants {
-            if !matches!(terms.state, State::Withdrawn { .. }) {
-                paths.extend(places(self.ledger, id, terms).into_iter().map(|path| (path.clone(), id.clone())));
+        // Where the files lie of those grants that any change takes a file of away: a path belongs to the id that it names.
+        let mut lie: BTreeMap<GrantId, BTreeSet<&Text>> = BTreeMap::new();
+        let places = |id: &GrantId| match self.ledger.grants.get(id) {
+            Some(terms) if !matches!(terms.state, State::Withdrawn { .. }) => {
+                places(self.ledger, id, terms).into_iter().collect()
             }
-        }
-        let mut of: BTreeMap<GrantId, Vec<Text>> = BTreeMap::new();
-        paths.iter().for_each(|(path, id)| of.entry(id.clone()).or_default().push(path.clone()));
+            _ => BTreeSet::new(),
+        };
         let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
         // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
         let first = self.ledger.head.as_ref() != Some(&self.intake.head);
         for change in self.intake.changes.iter().filter(|_| first) {
             // Where it brings which id: made for changes that take anything of ours away.
             let mut came: Option<BTreeMap<GrantId, &Text>> = None;
-            for (path, blob) in &change.files {
-                if blob.is_some() {
+            for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_none()) {
+                let Ok(id) = stem(path) else { continue };
+                let lies = lie.entry(id.clone()).or_insert_with(|| places(&id));
+                if !lies.remove(path) {
                     continue;
                 }
-                let Some(id) = paths.remove(path) else { continue };
                 match came.get_or_insert_with(|| brings(change)).get(&id) {
-                    Some(to) => {
-                        of.entry(id.clone()).or_default().push((*to).clone());
-                        paths.insert((*to).clone(), id);
-                    }
+                    Some(to) => drop(lies.insert(*to)),
                     None => {
-                        of.remove(&id).into_iter().flatten().for_each(|other| drop(paths.remove(&other)));
+                        lies.clear();
                         gone.push((id, Some(change)));
                     }
                 }
@@ -51,8 +49,9 @@ impl Revision<'_> {
         }
         // The head that an operator named says what there is, whatever commits led to it.
         if self.ledger.adopted && self.intake.footing != Footing::Assumed {
-            let left: BTreeSet<GrantId> = paths.into_values().collect();
-            gone.extend(left.into_iter().filter(|id| !self.intake.present.contains_key(id)).map(|id| (id, None)));
+            let live = self.ledger.grants.iter().filter(|(_, terms)| !matches!(terms.state, State::Withdrawn { .. }));
+            let left = live.map(|(id, _)| id).filter(|id| lie.get(*id).is_none_or(|lies| !lies.is_empty()));
+            gone.extend(left.filter(|id| !self.intake.present.contains_key(*id)).map(|id| (id.clone(), None)));
         }
         let suspended = |id: &GrantId| match self.ledger.grants.get(id).map(|terms| &terms.state) {
             Some(State::Suspended { effective, .. }) => Some(*effective),

@@ -184,7 +184,8 @@ impl Cycle {
     /// Looks at everything: all that is wanted or owned, and every selector.
     pub fn sweep(&mut self) {
         let now = self.now();
-        let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &self.parts.policy, now);
+        let policy = Reach::renew(&mut self.reach, &self.parts.policy, self.book.ledger());
+        let wanted = desire(self.book.ledger(), &self.survey, &self.parts.targets, &policy, now);
         let bindings: BTreeSet<Binding> =
             wanted.bindings.keys().cloned().chain(self.ledger().owned.keys().cloned()).collect();
         self.read(wanted.selectors, bindings);

@@ -201,7 +201,7 @@ impl Cycle {
     ) -> Weighed {
         let targets = &self.parts.targets;
         let ledger = self.book.ledger();
-        let wanted = desire(ledger, &self.survey, targets, policy, now);
+        let mut wanted = desire(ledger, &self.survey, targets, policy, now);
         let ground = Ground {
             ledger,
             survey: &self.survey,
@@ -213,7 +213,7 @@ impl Cycle {
             standstill,
             now,
         };
-        let mut plan = plan(&ground, &wanted);
+        let mut plan = plan(&ground, &mut wanted);
         let mut ask = wanted.selectors.clone();
         ask.retain(|selector| match (self.asking.get(selector), self.survey.answers.get(selector)) {
             (None, _) => true,

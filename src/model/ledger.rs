@@ -33,8 +33,8 @@ pub struct Ledger {
     pub freeze: Option<Freeze>,
     /// The latest time on any line since time was put right last: ours never counts as earlier than this.
     pub clock: Option<Timestamp>,
-    /// Grants that are accepted and not over.
-    pub grants: BTreeMap<GrantId, Terms>,
+    /// Grants that are accepted and not over. Boxed: there are many, and they are walked by their names more often than read.
+    pub grants: BTreeMap<GrantId, Box<Terms>>,
     /// Ids that are over. For ever.
     pub used: BTreeMap<GrantId, Over>,
     /// Files that were there at `init --existing` and are not accepted yet.

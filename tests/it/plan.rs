@@ -38,7 +38,7 @@ fn a_look_that_took_long_is_good_for_one_decision() {
     let mut ledger = Ledger::default();
     fold(&mut ledger, &Line { seq: 1, at: start, record: accept });
     let decide = |survey: &Survey, now| {
-        let wanted = desire(&ledger, survey, &targets, &policy, now);
+        let mut wanted = desire(&ledger, survey, &targets, &policy, now);
         let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let (ledger, targets, policy) = (&ledger, &targets, &policy);
         plan(
@@ -53,7 +53,7 @@ fn a_look_that_took_long_is_good_for_one_decision() {
                 standstill: None,
                 now,
             },
-            &wanted,
+            &mut wanted,
         )
     };
     let mut survey = Survey::default();

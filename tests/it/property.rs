@@ -207,7 +207,7 @@ impl House {
     }
 
     fn plan(&self) -> Plan {
-        let wanted = desire(&self.ledger, &self.survey, &self.targets, &self.policy, self.now);
+        let mut wanted = desire(&self.ledger, &self.survey, &self.targets, &self.policy, self.now);
         let (pending, fresh, tries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let ground = Ground {
             ledger: &self.ledger,
@@ -220,7 +220,7 @@ impl House {
             standstill: None,
             now: self.now,
         };
-        plan(&ground, &wanted)
+        plan(&ground, &mut wanted)
     }
 
     fn admit(&mut self) {

@@ -339,7 +339,7 @@ impl Town {
     }
 
     pub fn terms(&self, id: &str) -> Option<&Terms> {
-        self.ledger().grants.get(&id.parse::<GrantId>().unwrap())
+        self.ledger().grants.get(&id.parse::<GrantId>().unwrap()).map(AsRef::as_ref)
     }
 
     pub fn withheld(&self, id: &str) -> Option<&Withheld> {
