@@ -133,18 +133,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             // The fate of an intent that a later one has replaced says nothing about the present.
             let open = ledger.owned.get(binding).and_then(|owned| owned.hold.call());
             if open.is_some_and(|call| call.intent == *intent) {
-                turn(ledger, binding, Said::Came(fate, *knew), None);
-                match ledger.owned.get_mut(binding) {
-                    Some(owned) if *fate == Fate::Done && matches!(owned.hold, Hold::Held { .. }) => {
-                        owned.until = *until;
-                        owned.lost = owned.lost.without(&owned.holders);
-                    }
-                    // A renewal found nothing.
-                    Some(owned) if *fate == Fate::Absent && matches!(owned.hold, Hold::Drifted { .. }) => {
-                        owned.lost = owned.lost.and(&owned.holders);
-                    }
-                    Some(_) | None => {}
-                }
+                came(ledger, binding, fate, *until, *knew);
             }
         }
         Record::Retried { binding, count, last, trouble, .. } => {
@@ -241,7 +230,9 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
         begin(ledger, holders);
     }
     let (holders, origin) = shared(ledger, holders, stamp);
-    let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None };
+    let before = ledger.owned.get(binding).filter(|_| *verb != Verb::Revoke);
+    let had = before.map(|owned| Box::new(owned.had()));
+    let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None, had };
     let seed = Carried {
         until: *until,
         holders: holders.clone(),
@@ -255,6 +246,28 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
         owned.ending.get_or_insert(at);
     } else {
         (owned.holders, owned.origin, owned.ending) = (holders, origin, None);
+    }
+}
+
+/// The open call has its fate: whose the access is now, and from whom it was taken.
+fn came(ledger: &mut Ledger, binding: &Binding, fate: &Fate, until: Timestamp, knew: Timestamp) {
+    let Some(before) = ledger.owned.get(binding) else { return };
+    let had = before.hold.call().and_then(|call| call.had.clone());
+    let taken = matches!(before.hold, Hold::Revoking { sure: Some(_), perhaps: false, .. });
+    turn(ledger, binding, Said::Came(fate, knew), None);
+    let Some(owned) = ledger.owned.get_mut(binding) else { return };
+    // Nothing came of it for those for whom it was made.
+    if let (Fate::Failed(_) | Fate::Absent, Some(had)) = (fate, had) {
+        (owned.holders, owned.origin, owned.ending) = (had.holders, had.origin, had.ending);
+    }
+    match (fate, &owned.hold) {
+        (Fate::Done, Hold::Held { .. }) => {
+            owned.until = until;
+            owned.lost = owned.lost.without(&owned.holders);
+        }
+        (Fate::Absent, Hold::Drifted { .. }) => owned.lost = owned.lost.and(&owned.holders),
+        (Fate::Absent, Hold::Settling { .. }) if taken => owned.lost = owned.lost.and(&owned.holders),
+        _ => {}
     }
 }
 

@@ -2,7 +2,8 @@
 //! [`Hold`].
 //!
 //! Columns: an intent is on record to **grant**, **renew** or **revoke**; the fate of the open call is **done**, **standing** (there,
-//! and not by this call), **absent** (a renewal found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
+//! and not by this call), **absent** (a renewal or a
+//! revocation found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
 //! any more). **retried**: revocations failed again, without lines of their own. **dispute**, **drift**, **vanish** and **forget** are what
 //! looking came to. A dot: nothing changes.
 //!
@@ -29,7 +30,8 @@
 //! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
 //! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
 //! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
-//! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others.
+//! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others. So it is
+//!   with what a revocation found absent, where no call of ours can have taken it: somebody did, and nobody had looked.
 //! - *settling + grant* is *uncertain*: while a debt is open, what appears there is ours to end.
 //!
 //! Journals before format 2 were written by a release that closed what was answered with *standing* unless it had been confirmed:
@@ -72,10 +74,10 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
     match (was, said) {
         (Owned(hold), Said::Intended(verb, call)) => Owned(intended(hold, verb, call)),
         (Owned(hold), Said::Came(fate, knew)) => came(hold, fate, knew, settled),
-        (Owned(Hold::Revoking { sure, call, retry }), Said::Retried(count, last, trouble)) => {
+        (Owned(Hold::Revoking { sure, call, retry, perhaps }), Said::Retried(count, last, trouble)) => {
             let until = retry.and_then(|attempt| attempt.until);
             let retry = Some(Box::new(Attempt { count, last, trouble: trouble.clone(), until }));
-            Owned(Hold::Revoking { sure, call, retry })
+            Owned(Hold::Revoking { sure, call, retry, perhaps })
         }
         (was @ Owned(_), Said::Retried(..)) => was,
         (Owned(hold), Said::Disputed) => Owned(match hold {
@@ -106,10 +108,12 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
 fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
     let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
     match (verb, hold) {
-        (Verb::Revoke, Hold::Revoking { sure, retry, .. }) => {
-            Hold::Revoking { sure, call: Some(Box::new(call)), retry }
+        (Verb::Revoke, Hold::Revoking { sure, retry, call: before, perhaps }) => {
+            Hold::Revoking { sure, call: Some(Box::new(call)), retry, perhaps: perhaps || before.is_some() }
         }
-        (Verb::Revoke, hold) => Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None },
+        (Verb::Revoke, hold) => {
+            Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None, perhaps: false }
+        }
         // The answer of the call before never came: it may still land.
         (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
         (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
@@ -200,10 +204,11 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
                 Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
             }
         },
-        Hold::Revoking { sure, call: Some(call), retry } => {
+        Hold::Revoking { sure, call: Some(call), retry, perhaps } => {
             let again = |trouble| {
                 let retry = Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
-                Owned(Hold::Revoking { sure, call: None, retry })
+                let perhaps = perhaps || matches!(fate, Fate::Unknown(_));
+                Owned(Hold::Revoking { sure, call: None, retry, perhaps })
             };
             match fate {
                 Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew }),

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::model::{
-    AskId, Attempt, Binding, Cause, GrantId, Hold, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span,
+    AskId, Attempt, Binding, Cause, GrantId, Hold, Ledger, Note, Off, Origin, Owned, Plan, Policy, Record, Seen, Span,
     Stamp, Stated, Step, Survey, Text, Verb,
 };
 
@@ -52,6 +52,8 @@ pub struct Ground<'a> {
     /// Why nothing may be granted or extended now, if so. Revocation goes on.
     pub standstill: Option<&'a str>,
     pub now: Timestamp,
+    /// When the engine's time last went ahead by more than had passed.
+    pub leapt: Timestamp,
 }
 
 /// Compares what is wanted with what is owned and seen.
@@ -68,6 +70,10 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
         let owned = ours.next_if(|(other, _)| *other == binding);
         if pending.contains(binding) {
+            let call = owned.and_then(|(_, owned)| owned.hold.call());
+            if want.barred.is_some() || call.is_some_and(|call| call.until > want.until) {
+                plan.off.push(binding.clone());
+            }
             continue;
         }
         match owned {
@@ -79,6 +85,8 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
     for (binding, owned) in unwanted {
         if !pending.contains(binding) {
             ground.end(binding, owned, &mut plan);
+        } else if !matches!(owned.hold, Hold::Revoking { .. }) {
+            plan.off.push(binding.clone());
         }
     }
     // What is only remembered about bindings that nobody asks for any more.
@@ -249,6 +257,7 @@ impl Ground<'_> {
             intent: 0,
             nonce: None,
             stated,
+            off: Off::default(),
         }
     }
 }

@@ -170,7 +170,7 @@ impl<'a> Revision<'a> {
         if same && self.vouched(id, filed, Some(terms)).is_some() {
             self.settled.insert(id.clone());
             self.held.remove(id);
-            self.admission.records.push(Record::Restore { grant: id.clone(), commit: filed.commit.clone() });
+            self.admission.records.push(Record::Restore { grant: id.clone(), commit: self.intake.head.clone() });
         }
     }
 

@@ -116,6 +116,7 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
                     Sure::Answered => "live",
                     Sure::Disputed => "disputed",
                 },
+                _ if owned.lost.asks(id).next().is_some() => "drifted",
                 Hold::Granting(call) if call.retry.is_none() => "under way",
                 Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { .. } | Hold::Settling { .. } => "unknown",
             };

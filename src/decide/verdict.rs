@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{self, Attempt, Binding, Cause, Hold, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
+use crate::model::{self, Attempt, Binding, Cause, Hold, Off, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
 
 use super::{
     desire::{Want, earliest},
@@ -142,8 +142,25 @@ impl Ground<'_> {
                 plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
             }
         } else if owned.holders != want.holders && self.standstill.is_none() && want.barred.is_none() {
-            let stamp = self.stamp(want);
-            plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
+            self.join(binding, want, owned, plan);
+        }
+    }
+
+    /// Puts on record who relies on it. Who asks for it after somebody took it away has not lost it, and who asked before has: so it is
+    /// looked at since the latest of them came.
+    fn join(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let new = want.holders.iter().filter(|(grant, ask)| !owned.holders.contains(grant, ask));
+        let began = new.filter_map(|(grant, _)| self.ledger.grants.get(grant)).map(|terms| terms.start).max();
+        match self.survey.seen(binding, began.unwrap_or(Timestamp::MIN)) {
+            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Blind(trouble) => {
+                self.look_again(binding, plan);
+                note(binding, plan, format!("not known to be there for all who ask for it: {trouble}"));
+            }
+            Seen::Present { .. } | Seen::Absent | Seen::Gone => {
+                let stamp = self.stamp(want);
+                plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
+            }
         }
     }
 
@@ -152,7 +169,8 @@ impl Ground<'_> {
         let mut since = Timestamp::MIN;
         match &owned.hold {
             Hold::Settling { wrote } => {
-                let settled = SETTLE.after(*wrote);
+                // AWS's own time is no further because ours leapt.
+                let settled = SETTLE.after(*wrote.max(&self.leapt));
                 if self.now < settled {
                     plan.wake = earliest(plan.wake, settled);
                     return;
@@ -206,6 +224,7 @@ impl Ground<'_> {
             intent: 0,
             nonce: None,
             stated: None,
+            off: Off::default(),
         });
     }
 

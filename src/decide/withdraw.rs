@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Change, GrantId, Record, State, Text};
+use crate::model::{Change, Commit, GrantId, Record, State, Text};
 
 use super::{
     admit::places,
@@ -29,11 +29,15 @@ impl Revision<'_> {
         let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
         // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
         let first = self.ledger.head.as_ref() != Some(&self.intake.head);
+        let mut excused = self.excused();
         for change in self.intake.changes.iter().filter(|_| first) {
             // Where it brings which id: made for changes that take anything of ours away.
             let mut came: Option<BTreeMap<GrantId, &Text>> = None;
             for (path, blob) in &change.files {
                 if blob.is_some() {
+                    continue;
+                }
+                if paths.get(path).is_some_and(|id| excused.contains_key(id)) {
                     continue;
                 }
                 let Some(id) = paths.remove(path) else { continue };
@@ -48,6 +52,7 @@ impl Revision<'_> {
                     }
                 }
             }
+            excused.retain(|_, until| **until != change.commit);
         }
         // The head that an operator named says what there is, whatever commits led to it.
         if self.ledger.adopted && self.intake.footing != Footing::Assumed {
@@ -79,6 +84,18 @@ impl Revision<'_> {
             }
             self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
         }
+    }
+
+    /// The grants whose deletions were taken back on this very line, and up to where: a head may come again before it is accepted.
+    fn excused(&self) -> BTreeMap<&GrantId, &Commit> {
+        let ledger = self.ledger;
+        let mut restored =
+            ledger.grants.iter().filter_map(|(id, terms)| Some((id, terms.restored.as_ref()?))).peekable();
+        if restored.peek().is_none() {
+            return BTreeMap::new();
+        }
+        let line: BTreeSet<&Commit> = self.intake.changes.iter().map(|change| &change.commit).collect();
+        restored.filter(|(_, until)| line.contains(until)).collect()
     }
 
     fn wait(&mut self, grant: &GrantId, effective: Timestamp) {

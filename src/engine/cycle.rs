@@ -284,12 +284,18 @@ impl Cycle {
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
             gate::alert(&self.book.write_anyway(now, admission.ends));
             // While the head is unread, the one before it begins nothing either.
-            if distrust.is_none()
-                && unread.is_none()
-                && let Some(lines) = self.book.write(now, admission.records)
-            {
-                gate::alert(&lines);
-                self.fresh.extend(news);
+            if unread.is_none() {
+                let restores = |record: &&Record| matches!(record, Record::Restore { .. });
+                let restores: Vec<Record> = admission.records.iter().filter(restores).cloned().collect();
+                let lines = if distrust.is_none() { self.book.write(now, admission.records) } else { None };
+                match lines {
+                    Some(lines) => {
+                        gate::alert(&lines);
+                        self.fresh.extend(news);
+                    }
+                    // A withdrawal that was held and taken back is not made, with a journal or without one: that gives nothing.
+                    None => drop(self.book.write_anyway(now, restores)),
+                }
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
@@ -313,6 +319,7 @@ impl Cycle {
             tries: self.tries.attempts(),
             standstill: outlook.standstill.as_deref(),
             now,
+            leapt: self.age.leapt(),
         };
         let held = std::mem::take(&mut outlook.plan.held);
         outlook.plan = plan(&ground, &wanted);

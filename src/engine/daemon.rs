@@ -120,6 +120,7 @@ impl Daemon {
             outlook.plan.steps.clear();
         }
         self.brake.steps(&mut outlook, now, steady);
+        self.executor.call_off(&outlook.plan.off);
         self.executor.start(&mut self.cycle, outlook.plan.steps.clone());
         outlook
     }

@@ -42,8 +42,15 @@ pub enum Hold {
     Drifted { sure: Sure, retry: Option<Box<Attempt>> },
     /// Somebody took it away, and it is being given back: `drift: restore`.
     Restoring { sure: Sure, call: Box<Call> },
-    /// It has to go. Without `sure` nobody knows whether it ever came.
-    Revoking { sure: Option<Sure>, call: Option<Box<Call>>, retry: Option<Box<Attempt>> },
+    /// It has to go. Without `sure` nobody knows whether it ever came. `perhaps`: the answer to a call was lost that may have taken
+    /// it away, so that nobody knows who did if it is absent.
+    Revoking {
+        sure: Option<Sure>,
+        call: Option<Box<Call>>,
+        retry: Option<Box<Attempt>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        perhaps: bool,
+    },
     /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done.
     Settling { wrote: Timestamp },
 }
@@ -71,6 +78,20 @@ pub struct Call {
     pub nonce: Option<Text>,
     /// Failures of its verb before it, or that its answer was lost.
     pub retry: Option<Box<Attempt>>,
+    /// Who had it, or may have had it, when the call was intended: theirs it is if nothing comes of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub had: Option<Box<Had>>,
+}
+
+/// Whose access was before a call for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Had {
+    pub holders: Holders,
+    pub origin: Option<Arc<Origin>>,
+    /// Since when it had to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Timestamp>,
 }
 
 /// What is known of what may be ours.
@@ -98,6 +119,18 @@ impl Owned {
     /// What a line about it repeats.
     pub fn stamp(&self) -> Stamp {
         Stamp::new(&self.holders, self.origin.as_deref())
+    }
+
+    /// Who has it, or may have it, before another call is made: those for whom the call before was made, too, while nobody knows
+    /// what came of it.
+    pub fn had(&self) -> Had {
+        let Self { holders, origin, ending, .. } = self;
+        let (mut holders, mut ending) = (holders.clone(), *ending);
+        if let Some(had) = self.hold.call().and_then(|call| call.had.as_deref()) {
+            holders = holders.and(&had.holders);
+            ending = ending.or(had.ending);
+        }
+        Had { holders, origin: origin.clone(), ending }
     }
 }
 
@@ -265,13 +298,13 @@ impl Stored {
         let call = |retry| {
             let call = |open: Box<Pending>| {
                 let Pending { intent, verb, until, asked, request } = *open;
-                (verb, Box::new(Call { intent, until, asked, request, nonce: None, retry }))
+                (verb, Box::new(Call { intent, until, asked, request, nonce: None, retry, had: None }))
             };
             open.map(call)
         };
         match (call(attempt.clone()), wrote) {
             (Some((Verb::Revoke, call)), _) => {
-                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt }
+                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt, perhaps: true }
             }
             (Some((Verb::Grant, call)), _) if landed == Some(Landed::No) && !revoked => Hold::Granting(call),
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },

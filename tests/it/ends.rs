@@ -446,6 +446,44 @@ fn no_step_of_the_clock_keeps_access() {
     }
 }
 
+/// A clock that leaps ahead makes no absence older than it is: what appears within five minutes of our last call is ours to end.
+#[test]
+fn a_leap_of_the_clock_settles_nothing() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "30m", &[POLICY]).await;
+            story.pass(Span::minutes(31)).await;
+            assert!(!story.has(ATTACHED));
+            story.clock.step(SignedDuration::from_hours(2));
+            story.sim.work().await;
+            if restart {
+                story.sim.kill();
+                story.sim.start();
+            }
+            let owned = |story: &Story| story.sim.daemon.as_ref().unwrap().cycle.ledger().owned.len();
+            for _ in 0..4 {
+                story.clock.advance(SignedDuration::from_secs(60));
+                story.sim.sweep().await;
+                assert_eq!(owned(&story), 1);
+            }
+            // AWS shows at last what it had not shown yet.
+            story
+                .world
+                .edit(|state| {
+                    let roles = &mut state.accounts.get_mut("123456789012").unwrap().roles;
+                    roles.get_mut("OpsOnCall").unwrap().policies.insert(ATTACHED.into());
+                })
+                .unwrap();
+            story.clock.advance(SignedDuration::from_secs(90));
+            story.sim.sweep().await;
+            assert!(!story.has(ATTACHED));
+            story.clock.advance(SignedDuration::from_secs(301));
+            story.sim.sweep().await;
+            assert_eq!(owned(&story), 0, "{:?}", story.hold());
+        });
+    }
+}
+
 /// The machine begins anew with a clock that is behind the journal: ends come at full pace, and grants when the clock has caught
 /// up.
 #[test]

@@ -13,7 +13,7 @@ fn attempt(count: u32) -> Option<Box<Attempt>> {
 }
 
 fn call(intent: u64, retry: Option<Box<Attempt>>) -> Call {
-    Call { intent, until: at(3600), asked: at(0), request: None, nonce: Some("n".into()), retry }
+    Call { intent, until: at(3600), asked: at(0), request: None, nonce: Some("n".into()), retry, had: None }
 }
 
 /// Each state, with failures behind it where it can have some.
@@ -22,7 +22,7 @@ fn states() -> Vec<(&'static str, Vec<Tenure>)> {
     let both = |make: &dyn Fn(Sure) -> Hold| vec![Owned(make(Sure::Answered)), Owned(make(Sure::Disputed))];
     let revoking = |sure| {
         let call = Some(Box::new(call(1, None)));
-        Owned(Hold::Revoking { sure, call, retry: attempt(8) })
+        Owned(Hold::Revoking { sure, call, retry: attempt(8), perhaps: false })
     };
     vec![
         ("nothing", vec![Nothing]),
