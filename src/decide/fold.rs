@@ -230,7 +230,9 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
         begin(ledger, holders);
     }
     let (holders, origin) = shared(ledger, holders, stamp);
-    let before = ledger.owned.get(binding).filter(|_| *verb != Verb::Revoke);
+    // What was revoked, and only not settled yet, nobody has.
+    let had = |owned: &&Owned| *verb != Verb::Revoke && !matches!(owned.hold, Hold::Settling { .. });
+    let before = ledger.owned.get(binding).filter(had);
     let had = before.map(|owned| Box::new(owned.had()));
     let call = Call { intent: seq, until: *until, asked: at, request: None, nonce: nonce.clone(), retry: None, had };
     let seed = Carried {
@@ -256,9 +258,13 @@ fn came(ledger: &mut Ledger, binding: &Binding, fate: &Fate, until: Timestamp, k
     let taken = matches!(before.hold, Hold::Revoking { sure: Some(_), perhaps: false, .. });
     turn(ledger, binding, Said::Came(fate, knew), None);
     let Some(owned) = ledger.owned.get_mut(binding) else { return };
-    // Nothing came of it for those for whom it was made.
-    if let (Fate::Failed(_) | Fate::Absent, Some(had)) = (fate, had) {
-        (owned.holders, owned.origin, owned.ending) = (had.holders, had.origin, had.ending);
+    match (fate, had) {
+        // Those who ask for it now may have it as long as those who had it; the debt is as old as it was.
+        (Fate::Failed(_), Some(had)) => {
+            (owned.holders, owned.ending) = (owned.holders.and(&had.holders), had.ending);
+        }
+        (Fate::Absent, Some(had)) => (owned.holders, owned.origin) = (had.holders, had.origin),
+        _ => {}
     }
     match (fate, &owned.hold) {
         (Fate::Done, Hold::Held { .. }) => {

@@ -254,7 +254,8 @@ fn over(ledger: &Ledger, owned: &Owned, ends: &Ends<'_>, now: Timestamp) -> (Cau
     let recorded = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
     match unrecorded.max_by_key(|(end, _)| *end) {
         Some((end, cause)) if recorded.is_none_or(|at| at < end) => (cause, end.min(now)),
-        _ => (cause(ledger, owned).0, recorded.or(owned.ending).unwrap_or(owned.until).min(now)),
+        // A grant over a debt that never came about makes it no younger.
+        _ => (cause(ledger, owned).0, recorded.into_iter().chain(owned.ending).min().unwrap_or(owned.until).min(now)),
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Call {
     pub nonce: Option<Text>,
     /// Failures of its verb before it, or that its answer was lost.
     pub retry: Option<Box<Attempt>>,
-    /// Who had it, or may have had it, when the call was intended: theirs it is if nothing comes of the call.
+    /// Who had it, or may have had it, when the call was intended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub had: Option<Box<Had>>,
 }

