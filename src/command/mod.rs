@@ -7,6 +7,7 @@ mod audit;
 mod demo;
 mod doctor;
 mod documents;
+mod guard;
 mod history;
 mod init;
 mod known;

@@ -271,6 +271,7 @@ impl Cycle {
         let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
         // A head that is lost with this process begins nothing either.
         let unread = self.troubles.standstill().or_else(|| gate::unkept(self.parts.source.unkept()));
+        let unread = unread.or_else(|| gate::unguarded(&self.parts.policy));
         let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{cli::Demo, engine::Daemon};
+use crate::{cli::Demo, config::Config, engine::Daemon};
 
 use super::{output, setup, setup::Setup};
 
@@ -38,7 +38,8 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
     let config = path.join(CONFIG);
     fs::write(path.join("world.yaml"), stage::WORLD).context("the world's file cannot be written")?;
     fs::write(&config, stage::config(repo.path())?).context("the configuration cannot be written")?;
-    let setup = Setup::load(&config)?;
+    // Wherever it lies: nothing of it is anybody's access.
+    let setup = Setup::new(Config::load(&config)?)?;
     let mut teller = Teller::new(&setup)?;
     teller.title(SPEED);
     if output::lost() {

@@ -24,6 +24,7 @@ mod renames;
 mod snapshots;
 mod ssh;
 mod trust;
+mod ways;
 #[cfg(feature = "aws")]
 mod wire;
 
