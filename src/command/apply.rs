@@ -12,11 +12,11 @@ use crate::{
     model::GrantId,
 };
 
-use super::{known, plan, print, print_json, setup, setup::Setup};
+use super::{interrupt::until_interrupted, known, plan, print, print_json, setup::Setup};
 
 pub fn run(args: &Apply) -> Result<ExitCode> {
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
         let book = setup.book(now)?;

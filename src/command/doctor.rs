@@ -11,7 +11,7 @@ use crate::{
     surface::Cloud,
 };
 
-use super::{guard, owner, print, print_json, setup, setup::Setup};
+use super::{guard, interrupt::until_interrupted, owner, print, print_json, setup, setup::Setup};
 
 /// Space that a journal needs to go on for a while, bytes.
 const SPACE: u64 = 256 << 20;
@@ -19,13 +19,15 @@ const SPACE: u64 = 256 << 20;
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     owner::note(&setup.config.state);
-    let checks = setup::runtime()?.block_on(look(&setup));
-    match args.format {
-        Format::Text => print(&checks_text(&checks)),
-        Format::Json => print_json(&checks_json(&checks))?,
-    }
-    let fine = checks.iter().all(|check| check.found.is_ok());
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    until_interrupted(async {
+        let checks = look(&setup).await;
+        match args.format {
+            Format::Text => print(&checks_text(&checks)),
+            Format::Json => print_json(&checks_json(&checks))?,
+        }
+        let fine = checks.iter().all(|check| check.found.is_ok());
+        Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 async fn look(setup: &Setup) -> Vec<Check> {

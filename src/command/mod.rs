@@ -10,6 +10,7 @@ mod documents;
 mod guard;
 mod history;
 mod init;
+mod interrupt;
 mod known;
 mod lint;
 mod log;

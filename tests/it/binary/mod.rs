@@ -12,6 +12,7 @@ mod commands;
 mod damage;
 mod hooks;
 mod http;
+mod interrupt;
 mod life;
 mod limits;
 mod links;
