@@ -64,7 +64,7 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         if let Some(reviewed) = &args.digest
             && !cycle.release(release, reviewed)
         {
-            bail!("the journal cannot be written: the held withdrawals were not released, and no call was made");
+            bail!("the journal cannot be written: what the guard holds was not let go on, and no call was made");
         }
         let mut daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
         let (last, failed) = daemon.once().await;

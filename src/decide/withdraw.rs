@@ -1,14 +1,15 @@
 //! What a revision takes away: found on its line, commit by commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use jiff::Timestamp;
-
-use crate::model::{Change, GrantId, Record, State, Text};
+use crate::model::{Change, GrantId, Held, Origin, Record, State, Text};
 
 use super::{
     admit::places,
-    guard::{effective, holding},
+    guard::{effective, holding, holds, waiting},
     intake::Footing,
     revision::Revision,
     stem,
@@ -61,10 +62,8 @@ impl Revision<'_> {
         let fresh = gone.iter().filter(|(id, _)| suspended(id).is_none()).count();
         let effective = effective(self.ledger, fresh, self.now);
         self.guarded = holding(self.ledger, self.now) || effective > self.now;
-        for (id, terms) in &self.ledger.grants {
-            if let State::Withdrawn { effective, .. } = terms.state {
-                self.wait(id, effective);
-            }
+        for held in waiting(self.ledger, self.now) {
+            self.wait(held);
         }
         for (grant, change) in gone {
             let (commit, author) = change.map_or_else(
@@ -74,16 +73,17 @@ impl Revision<'_> {
             self.gone.insert(grant.clone());
             // What went already does not come back because it goes for good.
             let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
-            if effective > self.now {
-                self.wait(&grant, effective);
+            let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+            self.held.remove(&grant);
+            if let Some(held) = holds(&grant, &State::Withdrawn { effective, by }, self.now) {
+                self.wait(held);
             }
             self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
         }
     }
 
-    fn wait(&mut self, grant: &GrantId, effective: Timestamp) {
-        let reason = "withdrawn together with many others: held in case that it was a mistake".to_owned();
-        self.hold(grant, reason, Some(effective));
+    fn wait(&mut self, held: Held) {
+        self.held.insert(held.grant.clone(), vec![held]);
     }
 }
 

@@ -10,6 +10,7 @@ mod bad_input;
 mod clock;
 mod commands;
 mod damage;
+mod held;
 mod hooks;
 mod http;
 mod interrupt;
