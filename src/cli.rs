@@ -120,12 +120,12 @@ pub struct Plan {
 /// Refuses while a daemon runs on the same state. Exits 0 if everything that could be done now was done, 1 if not.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets held mass withdrawals go on"
+    after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets what the guard holds go on"
 )]
 pub struct Apply {
     #[command(flatten)]
     pub configured: Configured,
-    /// Apply only the plan with this digest, as `grantd plan` showed it; releases the withdrawals that it holds
+    /// Apply only the plan with this digest, as `grantd plan` showed it; lets the withdrawals and suspensions that the guard holds go on
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -87,7 +87,9 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Release { grants, .. } => {
             for grant in grants {
-                if let Some(Terms { state: State::Withdrawn { effective, .. }, .. }) = ledger.grants.get_mut(grant) {
+                if let Some(State::Withdrawn { effective, .. } | State::Suspended { effective, .. }) =
+                    ledger.grants.get_mut(grant).map(|terms| &mut terms.state)
+                {
                     *effective = *at;
                 }
             }

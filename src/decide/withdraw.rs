@@ -1,14 +1,15 @@
 //! What a revision takes away: found on its line, commit by commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use jiff::Timestamp;
-
-use crate::model::{Change, Commit, GrantId, Record, State, Text};
+use crate::model::{Change, Commit, GrantId, Held, Origin, Record, State, Text};
 
 use super::{
     admit::places,
-    guard::{effective, holding},
+    guard::{effective, holding, holds, waiting},
     intake::Footing,
     revision::Revision,
     stem,
@@ -66,10 +67,8 @@ impl Revision<'_> {
         let fresh = gone.iter().filter(|(id, _)| suspended(id).is_none()).count();
         let effective = effective(self.ledger, fresh, self.now);
         self.guarded = holding(self.ledger, self.now) || effective > self.now;
-        for (id, terms) in &self.ledger.grants {
-            if let State::Withdrawn { effective, .. } = terms.state {
-                self.wait(id, effective);
-            }
+        for held in waiting(self.ledger, self.now) {
+            self.wait(held);
         }
         for (grant, change) in gone {
             let (commit, author) = change.map_or_else(
@@ -79,8 +78,10 @@ impl Revision<'_> {
             self.gone.insert(grant.clone());
             // What went already does not come back because it goes for good.
             let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
-            if effective > self.now {
-                self.wait(&grant, effective);
+            let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+            self.held.remove(&grant);
+            if let Some(held) = holds(&grant, &State::Withdrawn { effective, by }, self.now) {
+                self.wait(held);
             }
             self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
         }
@@ -91,16 +92,15 @@ impl Revision<'_> {
         let ledger = self.ledger;
         let mut restored =
             ledger.grants.iter().filter_map(|(id, terms)| Some((id, terms.restored.as_ref()?))).peekable();
-        if restored.peek().is_none() {
+        if self.intake.changes.is_empty() || restored.peek().is_none() {
             return BTreeMap::new();
         }
         let line: BTreeSet<&Commit> = self.intake.changes.iter().map(|change| &change.commit).collect();
         restored.filter(|(_, until)| line.contains(until)).collect()
     }
 
-    fn wait(&mut self, grant: &GrantId, effective: Timestamp) {
-        let reason = "withdrawn together with many others: held in case that it was a mistake".to_owned();
-        self.hold(grant, reason, Some(effective));
+    fn wait(&mut self, held: Held) {
+        self.held.insert(held.grant.clone(), vec![held]);
     }
 }
 

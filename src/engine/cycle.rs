@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    decide::{FRESH, Ground, Intake, Reach, SETTLE, admit, close, desire, earliest, plan},
+    decide::{FRESH, Ground, Intake, Reach, SETTLE, admit, close, desire, earliest, plan, waiting},
     model::{Answer, Binding, GrantId, Ledger, Policy, Record, Selector, Span, Standstill, Still, Survey},
 };
 
@@ -212,7 +212,7 @@ impl Cycle {
         self.book.write(now, sums);
     }
 
-    /// Lets held withdrawals take effect now, as an operator signed off by digest.
+    /// Lets held withdrawals and suspensions take effect now, as an operator signed off by digest.
     pub fn release(&mut self, grants: Vec<GrantId>, digest: &str) -> bool {
         let now = self.now();
         grants.is_empty() || self.book.write(now, vec![Record::Release { grants, digest: digest.into() }]).is_some()
@@ -271,6 +271,7 @@ impl Cycle {
         let distrust = distrust.map(|why| Standstill::new(Still::Clock, why));
         // A head that is lost with this process begins nothing either.
         let unread = self.troubles.standstill().or_else(|| gate::unkept(self.parts.source.unkept()));
+        let unread = unread.or_else(|| gate::unguarded(&self.parts.policy));
         let mut outlook = Outlook { source: self.troubles.sentence(), ..Outlook::default() };
         if let Some(intake) = &self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
@@ -299,6 +300,8 @@ impl Cycle {
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
+        } else {
+            outlook.plan.held = waiting(self.book.ledger(), now);
         }
         let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
         gate::alert(&self.book.write(now, freeze).unwrap_or_default());

@@ -63,6 +63,11 @@ pub fn unkept(why: Option<Text>) -> Option<Standstill> {
     Some(Standstill::new(Still::Unkept, text))
 }
 
+/// What somebody else could change says who gets access.
+pub fn unguarded(policy: &Policy) -> Option<Standstill> {
+    policy.unguarded.as_ref().map(|why| Standstill::new(Still::Unguarded, &**why))
+}
+
 /// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since, or the file deleted
 /// while nobody ran. `heard`: Git answered this process, or failed to.
 pub fn unjudged(read: bool, heard: bool, policy: &Policy) -> Option<Standstill> {

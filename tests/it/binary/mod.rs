@@ -10,8 +10,10 @@ mod bad_input;
 mod clock;
 mod commands;
 mod damage;
+mod held;
 mod hooks;
 mod http;
+mod interrupt;
 mod life;
 mod limits;
 mod links;
@@ -24,6 +26,7 @@ mod renames;
 mod snapshots;
 mod ssh;
 mod trust;
+mod ways;
 #[cfg(feature = "aws")]
 mod wire;
 
