@@ -70,8 +70,13 @@ pub fn plan(ground: &Ground<'_>, wanted: &Wanted) -> Plan {
         }
         let owned = ours.next_if(|(other, _)| *other == binding);
         if pending.contains(binding) {
-            let call = owned.and_then(|(_, owned)| owned.hold.call());
-            if want.barred.is_some() || call.is_some_and(|call| call.until > want.until) {
+            // A call that gives nobody more than there is goes on.
+            let gives = |owned: &Owned| match &owned.hold {
+                Hold::Renewing { call, .. } => call.until > owned.until,
+                hold => hold.call().is_some(),
+            };
+            let longer = |owned: &Owned| owned.hold.call().is_some_and(|call| call.until > want.until);
+            if owned.is_some_and(|(_, owned)| gives(owned) && (want.barred.is_some() || longer(owned))) {
                 plan.off.push(binding.clone());
             }
             continue;
@@ -202,7 +207,8 @@ impl Ground<'_> {
     /// Whether what is ours stays for those who want it: they have it already, or may have it now.
     fn goes_on(&self, want: &Want, owned: &Owned) -> bool {
         let free = self.standstill.is_none() && want.barred.is_none();
-        free || want.holders.iter().any(|held| owned.holders.iter().any(|had| had == held))
+        let had = owned.had.as_ref().map_or(&owned.holders, |had| &had.holders);
+        free || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
     }
 
     /// Whether a holder's question was answered with the place after it was known to be gone.

@@ -118,7 +118,12 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
                 },
                 _ if owned.lost.asks(id).next().is_some() => "drifted",
                 Hold::Granting(call) if call.retry.is_none() => "under way",
-                Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { .. } | Hold::Settling { .. } => "unknown",
+                Hold::Regranting { call, .. } if call.retry.is_none() => "under way",
+                Hold::Granting(_)
+                | Hold::Uncertain(_)
+                | Hold::Revoking { .. }
+                | Hold::Settling { .. }
+                | Hold::Regranting { .. } => "unknown",
             };
             let trouble = owned.hold.retry().map(|attempt| attempt.trouble.to_string());
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
@@ -212,7 +217,7 @@ fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
             continue;
         }
         // Gone, and kept in mind only because somebody took it from a grant that goes on.
-        let quiet = matches!(&owned.hold, Hold::Settling { wrote } if SETTLE.after(*wrote) <= now);
+        let quiet = matches!(&owned.hold, Hold::Settling { wrote, .. } if SETTLE.after(*wrote) <= now);
         if quiet && owned.lost.keys().any(|id| ledger.grants.contains_key(id)) {
             continue;
         }

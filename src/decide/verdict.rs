@@ -30,7 +30,9 @@ impl Ground<'_> {
     /// Wanted and ours, or may be.
     pub(super) fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         match &owned.hold {
-            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } => self.find(binding, want, owned, plan),
+            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } | Hold::Regranting { .. } => {
+                self.find(binding, want, owned, plan);
+            }
             Hold::Revoking { .. } => {
                 // Whether it went nobody knows: a grant over it settles that, whatever is there.
                 if let Some(why) = self.standstill.or(want.barred.as_deref()) {
@@ -52,6 +54,11 @@ impl Ground<'_> {
             Recall::Waits(why) => return note(binding, plan, why),
             Recall::Told(record) => return plan.records.push(*record),
             Recall::Lost => {}
+        }
+        if let Hold::Settling { wrote, .. } = &owned.hold
+            && self.settles(binding, want, owned, *wrote, plan)
+        {
+            return;
         }
         if let Some(why) = self.standstill.or(want.barred.as_deref()) {
             return note(binding, plan, format!("of unknown fate: {why}"));
@@ -80,6 +87,26 @@ impl Ground<'_> {
             }
             Seen::Gone => plan.records.push(gone(binding, owned)),
         }
+    }
+
+    /// Whether an absence is looked at before anything else, or is settled and forgotten: what somebody adds from then on is his.
+    fn settles(&self, binding: &Binding, want: &Want, owned: &Owned, wrote: Timestamp, plan: &mut Plan) -> bool {
+        let settled = SETTLE.after(wrote.max(self.leapt));
+        // Without a failure behind it, and if it may be, the grant is made at once.
+        let free = self.standstill.is_none() && want.barred.is_none() && owned.hold.retry().is_none();
+        if free || self.goes_on_without(owned) {
+            return false;
+        }
+        if self.now < settled {
+            plan.wake = earliest(plan.wake, settled);
+            return false;
+        }
+        match self.survey.seen(binding, settled) {
+            Seen::Absent => plan.records.push(self.forget(binding, owned, "absent, and settled")),
+            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Present { .. } | Seen::Blind(_) | Seen::Gone => return false,
+        }
+        true
     }
 
     /// Wanted and ours.
@@ -152,12 +179,12 @@ impl Ground<'_> {
         let new = want.holders.iter().filter(|(grant, ask)| !owned.holders.contains(grant, ask));
         let began = new.filter_map(|(grant, _)| self.ledger.grants.get(grant)).map(|terms| terms.start).max();
         match self.survey.seen(binding, began.unwrap_or(Timestamp::MIN)) {
-            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Unread if began.is_some() => plan.reads.push(binding.clone()),
             Seen::Blind(trouble) => {
                 self.look_again(binding, plan);
                 note(binding, plan, format!("not known to be there for all who ask for it: {trouble}"));
             }
-            Seen::Present { .. } | Seen::Absent | Seen::Gone => {
+            Seen::Present { .. } | Seen::Absent | Seen::Gone | Seen::Unread => {
                 let stamp = self.stamp(want);
                 plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
             }
@@ -168,7 +195,7 @@ impl Ground<'_> {
     pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
-            Hold::Settling { wrote } => {
+            Hold::Settling { wrote, .. } => {
                 // AWS's own time is no further because ours leapt.
                 let settled = SETTLE.after(*wrote.max(&self.leapt));
                 if self.now < settled {
@@ -193,7 +220,8 @@ impl Ground<'_> {
             }
             // Whether it ever came is asked once, for what stood there before us is not ours; an end waits for no more than
             // that one answer.
-            Hold::Granting(_) | Hold::Uncertain(_) => match self.recall(binding, owned, plan) {
+            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Regranting { .. } => match self.recall(binding, owned, plan)
+            {
                 Recall::Told(record) => return plan.records.push(*record),
                 Recall::Waits(_) if !self.asked(owned) => return,
                 Recall::Waits(_) | Recall::Lost => {}

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{Change, Commit, GrantId, Held, Origin, Record, State, Text};
+use crate::model::{Change, Commit, GrantId, Held, Origin, Record, State, Terms, Text};
 
 use super::{
     admit::places,
@@ -76,8 +76,9 @@ impl Revision<'_> {
                 |change| (change.commit.clone(), change.author.clone()),
             );
             self.gone.insert(grant.clone());
-            // What went already does not come back because it goes for good.
-            let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
+            // What went already does not come back because it goes for good, and what waits goes on waiting.
+            let effective = suspended(&grant).unwrap_or(effective);
+            self.guarded |= effective > self.now;
             let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
             self.held.remove(&grant);
             if let Some(held) = holds(&grant, &State::Withdrawn { effective, by }, self.now) {
@@ -87,16 +88,25 @@ impl Revision<'_> {
         }
     }
 
-    /// The grants whose deletions were taken back on this very line, and up to where: a head may come again before it is accepted.
+    /// The grants whose deletions count no more, and up to where on this very line: those that were taken back while the deletion
+    /// waited, for a head may come again before it is accepted; and those that are suspended for it, where the old content is there.
     fn excused(&self) -> BTreeMap<&GrantId, &Commit> {
-        let ledger = self.ledger;
-        let mut restored =
-            ledger.grants.iter().filter_map(|(id, terms)| Some((id, terms.restored.as_ref()?))).peekable();
-        if self.intake.changes.is_empty() || restored.peek().is_none() {
+        let (ledger, intake) = (self.ledger, self.intake);
+        if intake.changes.is_empty() {
             return BTreeMap::new();
         }
-        let line: BTreeSet<&Commit> = self.intake.changes.iter().map(|change| &change.commit).collect();
-        restored.filter(|(_, until)| line.contains(until)).collect()
+        let back =
+            |terms: &Terms| intake.files.iter().any(|filed| filed.path == terms.path && filed.blob == terms.blob);
+        let until = ledger.grants.iter().filter_map(|(id, terms)| match &terms.state {
+            State::Suspended { by, .. } if back(terms) => Some((id, &by.commit)),
+            _ => Some((id, terms.restored.as_ref()?)),
+        });
+        let mut until = until.peekable();
+        if until.peek().is_none() {
+            return BTreeMap::new();
+        }
+        let line: BTreeSet<&Commit> = intake.changes.iter().map(|change| &change.commit).collect();
+        until.filter(|(_, until)| line.contains(until)).collect()
     }
 
     fn wait(&mut self, held: Held) {

@@ -69,7 +69,13 @@ impl Executor {
             step.off = self.off.clone();
             step.nonce = nonce.clone().filter(|_| target.is_some_and(|target| target.recalls()));
         }
-        let (ends, gains): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.verb == Verb::Revoke);
+        // A renewal to an earlier end is one.
+        let shorter = |step: &Step| {
+            step.verb == Verb::Renew
+                && cycle.ledger().owned.get(&step.binding).is_some_and(|owned| step.until < owned.until)
+        };
+        let (ends, gains): (Vec<_>, Vec<_>) =
+            steps.into_iter().partition(|step| step.verb == Verb::Revoke || shorter(step));
         let failed =
             |step: &Step| cycle.ledger().owned.get(&step.binding).is_some_and(|owned| owned.hold.fails().is_some());
         let (again, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(failed);
@@ -81,6 +87,11 @@ impl Executor {
         let again: Vec<Step> = again.into_iter().map(|step| Step { intent: cycle.book.unreal(), ..step }).collect();
         let repeated: BTreeSet<u64> = again.iter().map(|step| step.intent).collect();
         ready.extend(again);
+        // A debt over which somebody is granted is a debt no more: what was only counted of it is told.
+        let owned = &cycle.book.ledger().owned;
+        let sum = |step: &Step| cycle.tries.sum(&step.binding, &owned.get(&step.binding)?.stamp());
+        let sums: Vec<Record> = gains.iter().filter_map(sum).collect();
+        cycle.book.write_anyway(now, sums);
         for gains in batches(gains) {
             let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) else { break };
             ready.extend(number(gains, &lines));

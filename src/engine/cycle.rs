@@ -18,6 +18,7 @@ use super::{
     age::{Age, Distrust},
     blind, gate,
     intake::Librarian,
+    looks::Sight,
     parts::{Happening, Outlook, Parts, sources},
     spawn,
     tries::Tries,
@@ -44,8 +45,8 @@ pub struct Cycle {
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
-    /// Looks that are under way, and whether what they bring still counts: it does not where we changed something meanwhile.
-    pub(super) reading: BTreeMap<Binding, bool>,
+    /// Looks that are under way.
+    pub(super) reading: BTreeMap<Binding, Sight>,
     /// Lost answers that are being fetched.
     pub(super) recalling: BTreeSet<u64>,
     pub(super) asking: BTreeMap<Selector, Option<Timestamp>>,
@@ -138,7 +139,7 @@ impl Cycle {
         // Whatever was stamped with a moment that has not come yet would wait for it.
         self.survey.clear();
         self.asking.clear();
-        self.reading.values_mut().for_each(|counts| *counts = false);
+        self.reading.values_mut().for_each(|sight| *sight = Sight::Stale);
         self.since = self.since.min(now);
         self.answered = self.answered.map(|at| at.min(now));
         self.troubles.clamp(now);
@@ -250,8 +251,8 @@ impl Cycle {
     /// A call to this binding ended: what was seen of it before, or is being looked at now, says nothing any more.
     pub fn changed(&mut self, binding: &Binding) {
         self.survey.unsee(binding);
-        if let Some(counts) = self.reading.get_mut(binding) {
-            *counts = false;
+        if let Some(sight) = self.reading.get_mut(binding) {
+            *sight = Sight::Stale;
         }
     }
 
@@ -286,16 +287,19 @@ impl Cycle {
             gate::alert(&self.book.write_anyway(now, admission.ends));
             // While the head is unread, the one before it begins nothing either.
             if unread.is_none() {
-                let restores = |record: &&Record| matches!(record, Record::Restore { .. });
-                let restores: Vec<Record> = admission.records.iter().filter(restores).cloned().collect();
+                let takes: Vec<Record> = admission
+                    .records
+                    .iter()
+                    .filter(|record| gate::gives_nothing(record, self.book.ledger()))
+                    .cloned()
+                    .collect();
                 let lines = if distrust.is_none() { self.book.write(now, admission.records) } else { None };
                 match lines {
                     Some(lines) => {
                         gate::alert(&lines);
                         self.fresh.extend(news);
                     }
-                    // A withdrawal that was held and taken back is not made, with a journal or without one: that gives nothing.
-                    None => drop(self.book.write_anyway(now, restores)),
+                    None => drop(self.book.write_anyway(now, takes)),
                 }
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
@@ -336,7 +340,9 @@ impl Cycle {
             (Some(None), _) => false,
             (Some(Some(at)), Some(Answer { places: Err(_), .. })) => {
                 let again = FRESH.after(*at);
-                outlook.plan.wake = earliest(outlook.plan.wake, again);
+                if again > now {
+                    outlook.plan.wake = earliest(outlook.plan.wake, again);
+                }
                 again <= now
             }
             // It was asked before a grant began that asks it too.

@@ -22,6 +22,20 @@ pub struct Owned {
     /// Since when it has to go: its first call to end it was intended then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Timestamp>,
+    /// Who had it when it was known last, while nobody knows whether those have it who came since by a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub had: Option<Box<Had>>,
+}
+
+/// Whose access was before a call for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Had {
+    pub holders: Holders,
+    pub origin: Option<Arc<Origin>>,
+    /// Since when it had to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Timestamp>,
 }
 
 /// Where in its life a binding is that is ours or may be. `decide::hold` has the table of how one becomes another; each has
@@ -51,8 +65,15 @@ pub enum Hold {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         perhaps: bool,
     },
-    /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done.
-    Settling { wrote: Timestamp },
+    /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done. `retry`: grants that
+    /// failed since.
+    Settling {
+        wrote: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Box<Attempt>>,
+    },
+    /// It is gone, and not settled, and is being granted again.
+    Regranting { wrote: Timestamp, call: Box<Call> },
 }
 
 /// Why we say that access is ours.
@@ -78,20 +99,6 @@ pub struct Call {
     pub nonce: Option<Text>,
     /// Failures of its verb before it, or that its answer was lost.
     pub retry: Option<Box<Attempt>>,
-    /// Who had it, or may have had it, when the call was intended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub had: Option<Box<Had>>,
-}
-
-/// Whose access was before a call for others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Had {
-    pub holders: Holders,
-    pub origin: Option<Arc<Origin>>,
-    /// Since when it had to go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Timestamp>,
 }
 
 /// What is known of what may be ours.
@@ -120,41 +127,35 @@ impl Owned {
     pub fn stamp(&self) -> Stamp {
         Stamp::new(&self.holders, self.origin.as_deref())
     }
-
-    /// Who has it, or may have it, before another call is made: those for whom the call before was made, too, while nobody knows
-    /// what came of it.
-    pub fn had(&self) -> Had {
-        let Self { holders, origin, ending, .. } = self;
-        let (mut holders, mut ending) = (holders.clone(), *ending);
-        if let Some(had) = self.hold.call().and_then(|call| call.had.as_deref()) {
-            holders = holders.and(&had.holders);
-            ending = ending.or(had.ending);
-        }
-        Had { holders, origin: origin.clone(), ending }
-    }
 }
 
 impl Hold {
     /// The failures in a row of what is being tried.
     pub fn retry(&self) -> Option<&Attempt> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => call.retry.as_deref(),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => call.retry.as_deref(),
             Self::Uncertain(doubt) => doubt.retry.as_deref(),
-            Self::Held { retry, .. } | Self::Drifted { retry, .. } | Self::Revoking { retry, .. } => retry.as_deref(),
-            Self::Settling { .. } => None,
+            Self::Held { retry, .. }
+            | Self::Drifted { retry, .. }
+            | Self::Revoking { retry, .. }
+            | Self::Settling { retry, .. } => retry.as_deref(),
         }
     }
 
     pub fn retry_mut(&mut self) -> Option<&mut Attempt> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => {
-                call.retry.as_deref_mut()
-            }
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => call.retry.as_deref_mut(),
             Self::Uncertain(doubt) => doubt.retry.as_deref_mut(),
-            Self::Held { retry, .. } | Self::Drifted { retry, .. } | Self::Revoking { retry, .. } => {
-                retry.as_deref_mut()
-            }
-            Self::Settling { .. } => None,
+            Self::Held { retry, .. }
+            | Self::Drifted { retry, .. }
+            | Self::Revoking { retry, .. }
+            | Self::Settling { retry, .. } => retry.as_deref_mut(),
         }
     }
 
@@ -169,7 +170,10 @@ impl Hold {
     /// The call whose fate is not known.
     pub fn call(&self) -> Option<&Call> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => Some(call),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => Some(call),
             Self::Uncertain(doubt) => doubt.call.as_ref(),
             Self::Revoking { call, .. } => call.as_deref(),
             Self::Held { .. } | Self::Drifted { .. } | Self::Settling { .. } => None,
@@ -178,7 +182,10 @@ impl Hold {
 
     pub fn call_mut(&mut self) -> Option<&mut Call> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => Some(call),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => Some(call),
             Self::Uncertain(doubt) => doubt.call.as_mut(),
             Self::Revoking { call, .. } => call.as_deref_mut(),
             Self::Held { .. } | Self::Drifted { .. } | Self::Settling { .. } => None,
@@ -193,7 +200,7 @@ impl Hold {
             | Self::Drifted { sure, .. }
             | Self::Restoring { sure, .. } => Some(*sure),
             Self::Revoking { sure, .. } => *sure,
-            Self::Granting(_) | Self::Uncertain(_) | Self::Settling { .. } => None,
+            Self::Granting(_) | Self::Uncertain(_) | Self::Settling { .. } | Self::Regranting { .. } => None,
         }
     }
 }
@@ -231,6 +238,7 @@ struct Stored {
     #[serde(default)]
     lost: Holders,
     ending: Option<Timestamp>,
+    had: Option<Box<Had>>,
     landed: Option<Landed>,
     #[serde(default)]
     disputed: bool,
@@ -263,15 +271,15 @@ struct Pending {
 
 impl From<Stored> for Owned {
     fn from(stored: Stored) -> Self {
-        let Stored { until, holders, origin, hold, lost, ending, .. } = &stored;
+        let Stored { until, holders, origin, hold, lost, ending, had, .. } = &stored;
         let (until, holders, origin, hold, ending) = (*until, holders.clone(), origin.clone(), hold.clone(), *ending);
-        let mut lost = lost.clone();
+        let (mut lost, had) = (lost.clone(), had.clone());
         let hold = hold.unwrap_or_else(|| stored.flags());
         // Whose it was is the same, where nothing says otherwise.
         if lost.is_empty() && matches!(hold, Hold::Drifted { .. } | Hold::Restoring { .. }) {
             lost.clone_from(&holders);
         }
-        Self { until, holders, origin, hold, lost, ending }
+        Self { until, holders, origin, hold, lost, ending, had }
     }
 }
 
@@ -285,6 +293,7 @@ impl Stored {
             hold: _,
             lost: _,
             ending: _,
+            had: _,
             landed,
             disputed,
             drifted,
@@ -298,7 +307,7 @@ impl Stored {
         let call = |retry| {
             let call = |open: Box<Pending>| {
                 let Pending { intent, verb, until, asked, request } = *open;
-                (verb, Box::new(Call { intent, until, asked, request, nonce: None, retry, had: None }))
+                (verb, Box::new(Call { intent, until, asked, request, nonce: None, retry }))
             };
             open.map(call)
         };
@@ -310,7 +319,7 @@ impl Stored {
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },
             (Some((Verb::Grant, call)), _) => Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt })),
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
-            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until) },
+            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), retry: None },
             (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
             (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt })),

@@ -482,6 +482,30 @@ fn over(sim: &Sim) -> usize {
     ledger(sim.lines()).used.len()
 }
 
+/// An edit that takes an entry out, or moves the end earlier, gives nothing: it waits for no journal.
+#[tokio::test]
+async fn less_is_asked_for_while_the_journal_is_away() {
+    let (mut sim, world, disk) = town().await;
+    sim.repo.write("jdoe-two.yaml", &GRANT.replace("1h", "8h"));
+    sim.repo.commit(after(Span::minutes(1)), "two");
+    sim.poll().await;
+    disk.away.store(true, Ordering::SeqCst);
+    // The end of the first is the later one's by now: the access is renewed to the earlier end.
+    let short = GRANT.replace("1h", "2h");
+    let without = short.lines().filter(|line| !line.contains("iam-group")).collect::<Vec<_>>().join("\n");
+    sim.repo.write("jdoe-two.yaml", &without);
+    sim.repo.commit(after(Span::minutes(2)), "less");
+    sim.poll().await;
+    sim.advance(after(Span::minutes(61))).await;
+    assert_eq!(present(&world), 1, "the entry is out, and the first grant over");
+    sim.advance(after(Span::minutes(122))).await;
+    assert_eq!(present(&world), 0, "its end was moved earlier");
+    disk.away.store(false, Ordering::SeqCst);
+    sim.advance(after(Span::minutes(130))).await;
+    let amended = sim.lines().iter().filter(|line| matches!(line.record, Record::Amend { .. })).count();
+    assert_eq!(amended, 1, "once");
+}
+
 /// A journal that can be read and takes nothing is not back, though nothing is owed to it: that would be told, and tried, at every turn.
 #[test]
 fn a_journal_is_back_when_it_takes_a_line() {
