@@ -3,7 +3,10 @@
 use std::{future::poll_fn, process::ExitCode, task::Poll, time::Duration};
 
 use anyhow::Result;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use super::setup;
 
@@ -18,10 +21,11 @@ const SIGNALLED: u8 = 128;
 /// Those of the work, and that the runtime does not start.
 pub fn until_interrupted(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = setup::runtime()?;
+    let mut signals = Signals::hear(&runtime);
     let (done, interrupted) = runtime.block_on(async {
         tokio::select! {
             biased;
-            code = interrupted() => (Ok(code), true),
+            code = signals.come() => (Ok(code), true),
             done = work => (done, false),
         }
     });
@@ -32,21 +36,31 @@ pub fn until_interrupted(work: impl Future<Output = Result<ExitCode>>) -> Result
     done
 }
 
-/// Waits for such a signal. Answers the exit code, as a shell tells it. Heard from the first poll on.
-pub async fn interrupted() -> ExitCode {
-    let ignored = ignored();
-    let heard =
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].into_iter().filter_map(|kind| {
+/// The signals that end a command, each with its number.
+pub struct Signals(Vec<(u8, Signal)>);
+
+impl Signals {
+    /// From here on they end nothing by themselves.
+    pub fn hear(runtime: &Runtime) -> Self {
+        let _entered = runtime.enter();
+        let ignored = ignored();
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let heard = kinds.into_iter().filter_map(|kind| {
             let number = u8::try_from(kind.as_raw_value()).ok()?;
             let deaf = ignored >> number.checked_sub(1)? & 1 == 1;
             (!deaf).then(|| signal(kind).ok()).flatten().map(|signal| (number, signal))
         });
-    let mut heard: Vec<_> = heard.collect();
-    let number = poll_fn(|context| {
-        let come = |(number, signal): &mut (u8, Signal)| signal.poll_recv(context).is_ready().then_some(*number);
-        heard.iter_mut().find_map(come).map_or(Poll::Pending, Poll::Ready)
-    });
-    ExitCode::from(SIGNALLED.saturating_add(number.await))
+        Self(heard.collect())
+    }
+
+    /// Waits for one. Answers the exit code, as a shell tells it.
+    pub async fn come(&mut self) -> ExitCode {
+        let number = poll_fn(|context| {
+            let come = |(number, signal): &mut (u8, Signal)| signal.poll_recv(context).is_ready().then_some(*number);
+            self.0.iter_mut().find_map(come).map_or(Poll::Pending, Poll::Ready)
+        });
+        ExitCode::from(SIGNALLED.saturating_add(number.await))
+    }
 }
 
 /// The signals that whoever started us had us ignore, as `nohup` does, a bit each. They stay so.

@@ -49,13 +49,15 @@ impl Setup {
     /// For what writes: whoever can change the configuration or the journal decides who gets access, so nobody but root and
     /// this user may. The state folder is closed to readers, too.
     pub fn guarded(path: &Path) -> Result<Self> {
-        // Whoever is not the one to run this is told that first. What counts is read when it is known to be guarded.
-        if let Ok(config) = Config::load(path) {
+        // Before it is read: what is read once is what was guarded.
+        let guarded = guard::configuration(path).map_err(Error::msg);
+        let config = Config::load(path);
+        // Whoever is not the one to run this is told that first.
+        if let Ok(config) = &config {
             owner::must_own(&config.state)?;
         }
-        guard::configuration(path).map_err(Error::msg)?;
-        let setup = Self::load(path)?;
-        owner::must_own(&setup.config.state)?;
+        guarded?;
+        let setup = Self { path: Some(path.to_owned()), ..Self::new(config?)? };
         guard::state(&setup.config.state).map_err(Error::msg)?;
         close(&setup.config.state);
         Ok(setup)

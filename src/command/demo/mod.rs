@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{cli::Demo, config::Config, engine::Daemon};
 
-use super::{interrupt::interrupted, output, setup, setup::Setup};
+use super::{interrupt::Signals, output, setup, setup::Setup};
 
 use self::{repo::Repo, story::Story, teller::Teller};
 
@@ -30,6 +30,9 @@ const CONFIG: &str = "grantd.yaml";
 
 pub fn run(args: &Demo) -> Result<ExitCode> {
     let began = Instant::now();
+    // Whoever is interrupted leaves no folder behind.
+    let runtime = setup::runtime()?;
+    let mut signals = Signals::hear(&runtime);
     let folder = Folder::new(args.keep.as_deref())?;
     let path = folder.path();
     let repo = Repo::new(path.join("repo"))?;
@@ -44,15 +47,16 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
         // Nobody hears the story.
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = setup::runtime()?.block_on(async {
-        // Whoever is interrupted leaves no folder behind.
+    let ended = runtime.block_on(async {
         tokio::select! {
             biased;
-            code = interrupted() => Ok(Some(code)),
+            code = signals.come() => Ok(Some(code)),
             told = tell(&setup, &repo, &mut teller) => told.map(|()| None),
         }
-    })?;
-    if let Some(code) = ended {
+    });
+    // Nothing writes to the folder any more.
+    drop((signals, runtime));
+    if let Some(code) = ended? {
         teller.clear();
         return Ok(code);
     }

@@ -28,6 +28,17 @@ fn hung() -> (Site, TcpListener, String) {
     (site, server, url)
 }
 
+/// With no signal ignored, whatever whoever started these tests ignores.
+fn hearing(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP,INT,TERM").arg(command.get_program()).args(command.get_args());
+    env.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        env.current_dir(folder);
+    }
+    env
+}
+
 /// Whether the other side hangs up.
 fn hangs_up(mut call: TcpStream) -> bool {
     call.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -48,7 +59,7 @@ fn what_a_signal_ends_leaves_no_folder_and_no_child() {
     let tmp = site.path("tmp");
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         for arguments in [&["plan"][..], &["doctor"], &["plan", "--rev", "HEAD"]] {
-            let command = Daemon::start(site.command(arguments));
+            let command = Daemon::start(hearing(&site.command(arguments)));
             let (call, _) = server.accept().unwrap();
             assert_eq!(left(&tmp).len(), 1, "{arguments:?} fetches elsewhere");
             command.signal(signal);
@@ -60,7 +71,7 @@ fn what_a_signal_ends_leaves_no_folder_and_no_child() {
     }
     // What writes fetches into the state folder; its child ends with it too.
     for arguments in [&["apply"][..], &["source", "accept", "--rev", "HEAD", "--reason", "x"]] {
-        let command = Daemon::start(site.command(arguments));
+        let command = Daemon::start(hearing(&site.command(arguments)));
         let (call, _) = server.accept().unwrap();
         command.signal(Signal::TERM);
         assert_eq!(command.ended().0.code(), Some(143), "{arguments:?}");
@@ -112,10 +123,9 @@ fn a_demo_that_is_ended_leaves_no_folder() {
     let (site, ..) = hung();
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
         let mut demo = Command::new(env!("CARGO_BIN_EXE_grantd"));
-        demo.arg("demo").env("TMPDIR", site.path("tmp")).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = demo.spawn().unwrap();
+        demo.arg("demo").env("TMPDIR", site.path("tmp"));
+        let mut child = hearing(&demo).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         until("it began", || (!left(&site.path("tmp")).is_empty()).then_some(()));
-        std::thread::sleep(Duration::from_secs(1));
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(until("it ends", || child.try_wait().unwrap()).code(), Some(code));
         assert_eq!(left(&site.path("tmp")), Vec::<String>::new());

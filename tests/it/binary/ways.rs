@@ -213,6 +213,22 @@ fn while_others_may_change_what_git_is_known_by_nothing_is_granted_and_ends_go_o
     daemon.stop();
 }
 
+/// As a shell has it for `--config <(…)`: what can be read once is.
+#[test]
+fn a_configuration_may_come_by_a_pipe() {
+    let site = Site::new();
+    site.configure("", &format!("state: {}\n", site.state().display()));
+    let text = fs::read_to_string(site.path("grantd.yaml")).unwrap();
+    let text = text.replace("world: world.yaml", &format!("world: {}", site.path("world.yaml").display()));
+    fs::write(site.path("grantd.yaml"), text).unwrap();
+    for verb in ["init", "plan", "apply", "doctor"] {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", "exec \"$0\" \"$1\" --config <(cat grantd.yaml)", env!("CARGO_BIN_EXE_grantd"), verb]);
+        let done = shell.current_dir(site.path("")).output().unwrap();
+        assert!(done.status.success(), "{verb}: {done:?}");
+    }
+}
+
 /// The keys whose signatures count were guarded already, their folders not.
 #[test]
 fn keys_in_a_folder_that_others_may_write_count_for_nothing() {
