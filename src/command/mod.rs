@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod apply;
+mod archive;
 mod audit;
 mod demo;
 mod doctor;
@@ -19,6 +20,7 @@ mod run;
 mod schema;
 pub mod setup;
 mod status;
+mod tidy;
 mod watch;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::History(args) => history::run(&args),
         Verb::Audit(args) => match args.verb {
             AuditVerb::Verify(args) => audit::verify(&args),
+            AuditVerb::Archive(args) => archive::run(&args),
         },
         Verb::Source(args) => match args.verb {
             SourceVerb::Accept(args) => accept::run(&args),
