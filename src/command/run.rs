@@ -31,6 +31,7 @@ use crate::{
 use super::{
     guard, known, log, setup,
     setup::Setup,
+    tidy,
     watch::{COMPARE, Hint, Stamp, Watch, stamp},
 };
 
@@ -59,6 +60,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     let watch = watch(&args.configured.config, read, &setup.config, hints.clone());
     signals(&orders, &hints)?;
     beat(&orders);
+    tidy::tend(setup.config.state.clone());
     let keys = hooks.as_ref().map(Hooks::keys);
     if let Some(hooks) = hooks.map(Arc::new) {
         let orders = orders.clone();

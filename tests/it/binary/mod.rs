@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
 mod accept;
+mod archive;
 mod aside;
 mod bad_input;
 mod clock;
@@ -301,6 +302,7 @@ impl Site {
     fn segment(&self) -> PathBuf {
         let mut segments: Vec<_> =
             fs::read_dir(self.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        segments.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
         segments.sort();
         segments.pop().unwrap()
     }
