@@ -1,7 +1,10 @@
 //! Flags and help. Every verb begins with an imperative and shows examples.
 
+mod audit;
+
 use std::path::PathBuf;
 
+pub use audit::{Archive, Audit, AuditVerb, Verify};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Access as code that ends by itself: grants in Git become access in AWS, and end on time.
@@ -120,12 +123,12 @@ pub struct Plan {
 /// Refuses while a daemon runs on the same state. Exits 0 if everything that could be done now was done, 1 if not.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets held mass withdrawals go on"
+    after_help = "Examples:\n  grantd apply\n  grantd apply --digest 5f0c…   # only the plan that was reviewed; lets what the guard holds go on"
 )]
 pub struct Apply {
     #[command(flatten)]
     pub configured: Configured,
-    /// Apply only the plan with this digest, as `grantd plan` showed it; releases the withdrawals that it holds
+    /// Apply only the plan with this digest, as `grantd plan` showed it; lets the withdrawals and suspensions that the guard holds go on
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -185,11 +188,11 @@ pub struct Status {
 
 /// Show what happened, from the journal alone
 ///
-/// JSON is one line of the journal a line. Takes no lock. Exits 0, or 1 if the journal cannot be read or has no line about the
-/// grant.
+/// JSON is one line of the journal a line. What was moved to an archive is named, and shown if that is given. Takes no lock. Exits
+/// 0, or 1 if the journal cannot be read or has no line about the grant.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json"
+    after_help = "Examples:\n  grantd history\n  grantd history 2026-11-20-jdoe-checkout\n  grantd history --format json\n  grantd history --archive /var/lib/grantd-archive 2025-03-02-jdoe-checkout"
 )]
 pub struct History {
     #[command(flatten)]
@@ -197,34 +200,9 @@ pub struct History {
     /// Only the lines about this grant
     #[arg(value_name = "GRANT")]
     pub grant: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-}
-
-/// Examine the journal
-#[derive(Debug, Args)]
-pub struct Audit {
-    #[command(subcommand)]
-    pub verb: AuditVerb,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AuditVerb {
-    Verify(Verify),
-}
-
-/// Verify the whole chain, and that every checkpoint is the fold of the lines before it
-///
-/// A chain proves that nothing in it was changed, not that nothing was cut off its end: for that, compare with a head that
-/// was noted outside. Exits 0 if it is whole, 1 if not.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  grantd audit verify\n  grantd audit verify --checkpoint 4711:9f86d081884c7d65…")]
-pub struct Verify {
-    #[command(flatten)]
-    pub reading: Reading,
-    /// A line's number and hash that were noted outside, as `audit verify` prints them
-    #[arg(long, value_name = "SEQ:HASH")]
-    pub checkpoint: Option<String>,
+    /// Show what was archived there, too
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

@@ -54,7 +54,7 @@
 //! | [`source`] | Git: the system's `git` fetches in a child process, `git2` reads, nothing is checked out |
 //! | [`surface`] | the adapters, a folder each; the world; AWS with its sessions, budgets and errors by consequence |
 //! | [`hooks`] | webhooks of the forges: a hint to fetch, nothing more |
-//! | [`journal`] | the chain and its file backend |
+//! | [`journal`] | the chain and its file backend; old segments, compressed and archived |
 //! | [`engine`] | joins them: cycle, executor, daemon; tasks are spawned only here and at the edge |
 //! | [`config`], [`cli`], [`command`] | the edge: configuration, flags, one file a verb |
 //!

@@ -98,6 +98,7 @@ pub fn decide(
         tries: &tries,
         standstill: None,
         now,
+        leapt: jiff::Timestamp::MIN,
     };
     plan(&ground, &mut wanted)
 }

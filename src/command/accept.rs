@@ -8,14 +8,14 @@ use crate::{
     model::{GrantId, Record, State},
 };
 
-use super::{print, print_json, setup, setup::Setup};
+use super::{interrupt::until_interrupted, print, print_json, setup::Setup};
 
 const STOPPED: &str = "a daemon that runs must be stopped for a moment (systemctl stop grantd): what ends meanwhile ends when it is started again";
 
 pub fn run(args: &Accept) -> Result<ExitCode> {
     let reason = reason(&args.reason)?;
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         let now = setup.clock().now();
         // The lock first: what is compared must still be so when it is written.
         let mut book = setup.book(now).context(STOPPED)?;
@@ -77,7 +77,7 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
 pub fn clock(args: &AcceptClock) -> Result<ExitCode> {
     let reason = reason(&args.reason)?;
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         let book = setup.book(setup.clock().now()).context(STOPPED)?;
         let mut cycle = setup.cycle(book)?;
         let because = format!("accepted by {}: {reason}", operator());

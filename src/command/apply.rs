@@ -12,11 +12,11 @@ use crate::{
     model::GrantId,
 };
 
-use super::{known, plan, print, print_json, setup, setup::Setup};
+use super::{interrupt::until_interrupted, known, plan, print, print_json, setup::Setup};
 
 pub fn run(args: &Apply) -> Result<ExitCode> {
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         // The lock first: whatever is compared must still be so when it is done.
         let now = setup.clock().now();
         let book = setup.book(now)?;
@@ -64,7 +64,7 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
         if let Some(reviewed) = &args.digest
             && !cycle.release(release, reviewed)
         {
-            bail!("the journal cannot be written: the held withdrawals were not released, and no call was made");
+            bail!("the journal cannot be written: what the guard holds was not let go on, and no call was made");
         }
         let mut daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
         let (last, failed) = daemon.once().await;

@@ -9,16 +9,20 @@ use crate::{
     model::{JournalError, Ledger, Record},
 };
 
-use super::{known::Known, owner, print, print_json, setup};
+use super::{archive, known::Known, owner, print, print_json, setup};
 
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
     owner::note_unless_root(&known.state);
     let outside = args.checkpoint.as_deref().map(checkpoint).transpose()?;
     let mut ledger = Ledger::default();
-    let checked = journal::verify(&known.state, outside.as_ref(), |line| -> Result<()> {
+    // Where what came before is archived, the first checkpoint is what is begun with.
+    let mut begun = false;
+    let checked = journal::verify(&known.state, args.archive.as_deref(), outside.as_ref(), |line| -> Result<()> {
+        let first = !std::mem::replace(&mut begun, true);
         if let Record::Checkpoint { ledger: kept } = &line.record
             && **kept != ledger
+            && !first
         {
             bail!("line {}: the checkpoint is not what the lines before it come to", line.seq);
         }
@@ -48,9 +52,11 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
             "head": { "seq": verdict.head.seq, "hash": verdict.head.hash.to_string() },
             "unfinished": verdict.tail,
             "compared": outside.is_some(),
+            "archived": verdict.archived,
+            "archive": args.archive,
         }))?,
         Format::Text => {
-            let journal::Verdict { lines, batches, segments, head, tail } = &verdict;
+            let journal::Verdict { lines, batches, segments, head, tail, archived } = &verdict;
             print(&format!(
                 "whole: {} in {} and {}\nhead {}:{}\n",
                 count(*lines, "line"),
@@ -64,6 +70,17 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
                     "{} at the end: an unfinished batch, which is being written, or which a crash left\n",
                     count(*tail, "byte")
                 ));
+            }
+            match archived {
+                Some(archived) if args.archive.is_none() => {
+                    print(&format!(
+                        "{}, and not looked at: this begins behind them ({})\n",
+                        archive::told(archived),
+                        archive::HOW
+                    ));
+                }
+                Some(archived) => print(&format!("{}, and verified there\n", archive::told(archived))),
+                None => {}
             }
             if outside.is_none() {
                 print(

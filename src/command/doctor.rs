@@ -11,7 +11,7 @@ use crate::{
     surface::Cloud,
 };
 
-use super::{owner, print, print_json, setup, setup::Setup};
+use super::{guard, interrupt::until_interrupted, owner, print, print_json, setup, setup::Setup};
 
 /// Space that a journal needs to go on for a while, bytes.
 const SPACE: u64 = 256 << 20;
@@ -19,18 +19,21 @@ const SPACE: u64 = 256 << 20;
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     owner::note(&setup.config.state);
-    let checks = setup::runtime()?.block_on(look(&setup));
-    match args.format {
-        Format::Text => print(&checks_text(&checks)),
-        Format::Json => print_json(&checks_json(&checks))?,
-    }
-    let fine = checks.iter().all(|check| check.found.is_ok());
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    until_interrupted(async {
+        let checks = look(&setup).await;
+        match args.format {
+            Format::Text => print(&checks_text(&checks)),
+            Format::Json => print_json(&checks_json(&checks))?,
+        }
+        let fine = checks.iter().all(|check| check.found.is_ok());
+        Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 async fn look(setup: &Setup) -> Vec<Check> {
     let mut all = vec![
-        here("configuration", Ok(())),
+        here("configuration", setup.guard()),
+        here("files that Git and forges are known by", guard::files(&setup.config)),
         here("Git", git(setup).await),
         here(&trust(setup), keys(setup)),
         here("state folder", state(&setup.config.state)),
@@ -122,6 +125,7 @@ fn state(folder: &Path) -> Result<(), String> {
         let what = if about.mode() & 0o022 != 0 { "written" } else { "read" };
         return Err(format!("{shown} can be {what} by others: `chmod 0700 {shown}`"));
     }
+    guard::state(folder)?;
     if let Some(alien) = owner::alien(folder) {
         return Err(format!(
             "{} belongs to another user than {shown}, and grantd cannot use it: `chown -R --reference={shown} {shown}`",

@@ -10,7 +10,7 @@ use crate::{
     model::{GrantId, Line},
 };
 
-use super::{known::Known, owner, print, setup};
+use super::{archive, complain, known::Known, owner, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
@@ -38,14 +38,19 @@ pub fn run(args: &History) -> Result<ExitCode> {
         }
         Ok(())
     };
-    journal::scan(&known.state, shown).map_err(|error| match error.downcast() {
+    let verdict = journal::scan(&known.state, args.archive.as_deref(), shown);
+    let verdict = verdict.map_err(|error| match error.downcast() {
         Ok(error) => setup::no_journal(error),
         Err(error) => error,
     })?;
+    let archived = verdict.archived.as_ref().filter(|_| args.archive.is_none());
+    // Not among the lines: it is none.
+    if let Some(archived) = archived {
+        complain(&format!("note: {}, and not shown here ({})\n", archive::told(archived), archive::HOW));
+    }
     if let (false, Some(grant)) = (found, &grant) {
-        bail!(
-            "the journal has no line about {grant}; `grantd status` lists what is live, `grantd history` all that was"
-        );
+        let here = if archived.is_some() { "what is here of the journal" } else { "the journal" };
+        bail!("{here} has no line about {grant}; `grantd status` lists what is live, `grantd history` all that was");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,12 +9,12 @@ use crate::{
     model::{FORMAT, GrantId, Record},
 };
 
-use super::{known, print, setup, setup::Setup};
+use super::{interrupt::until_interrupted, known, print, setup::Setup};
 
 pub fn run(args: &Init) -> Result<ExitCode> {
     // What `run` would refuse is refused before anything is begun.
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         print(&begin(&setup, args).await?);
         Ok(ExitCode::SUCCESS)
     })

@@ -3,12 +3,15 @@
 
 mod accept;
 pub mod apply;
+mod archive;
 mod audit;
 mod demo;
 mod doctor;
 mod documents;
+mod guard;
 mod history;
 mod init;
+mod interrupt;
 mod known;
 mod lint;
 mod log;
@@ -19,6 +22,7 @@ mod run;
 mod schema;
 pub mod setup;
 mod status;
+mod tidy;
 mod watch;
 
 use std::process::ExitCode;
@@ -42,6 +46,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::History(args) => history::run(&args),
         Verb::Audit(args) => match args.verb {
             AuditVerb::Verify(args) => audit::verify(&args),
+            AuditVerb::Archive(args) => archive::run(&args),
         },
         Verb::Source(args) => match args.verb {
             SourceVerb::Accept(args) => accept::run(&args),

@@ -41,7 +41,7 @@ pub fn note_unless_root(state: &Path) {
 }
 
 /// What is ours in a state folder.
-const OURS: [&str; 6] = ["configuration.json", "git", "git-home", "git-incoming", "journal", "lock"];
+pub const OURS: [&str; 7] = ["configuration.json", "git", "git-home", "git-incoming", "journal", "lock", "tidy"];
 /// How many files are looked at.
 const LOOKS: usize = 200_000;
 

@@ -13,7 +13,7 @@ use crate::{
     model::{Commit, JournalError, Level, Oid, Text},
 };
 
-use super::{lint, owner, print, print_json, setup, setup::Setup};
+use super::{interrupt::until_interrupted, lint, owner, print, print_json, setup, setup::Setup};
 
 /// What Git asks for is not what is: there is something to do, or something is held.
 const CHANGES: u8 = 2;
@@ -21,7 +21,7 @@ const CHANGES: u8 = 2;
 pub fn run(args: &Plan) -> Result<ExitCode> {
     let setup = Setup::load(&args.configured.config)?;
     owner::note(&setup.config.state);
-    setup::runtime()?.block_on(async {
+    until_interrupted(async {
         let (outlook, cycle, unjournaled) = look(&setup, args).await?;
         let shown = Shown {
             at: cycle.now(),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::{
@@ -24,14 +24,15 @@ use crate::{
     decide::{Owing, owed, render::count},
     engine::{Cycle, Daemon, Order, Outlook, keep},
     hooks::{Hooks, Keys},
-    model::{Standstill, Still},
+    model::{Standstill, Still, Text},
     source,
     surface::Cloud,
 };
 
 use super::{
-    known, log, setup,
+    guard, known, log, setup,
     setup::Setup,
+    tidy,
     watch::{COMPARE, Hint, Stamp, Watch, stamp},
 };
 
@@ -52,6 +53,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     known::keep(&setup.config);
     let hooks = listen(&setup.config).await?;
     let mut cycle = setup.cycle(book)?;
+    let unguarded = cycle.parts.policy.unguarded.clone();
     cycle.start(env!("CARGO_PKG_VERSION"));
     let daemon = Daemon::new(cycle, setup.executor(), setup.pulse());
     let (orders, inbox) = unbounded_channel();
@@ -59,6 +61,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     let watch = watch(&args.configured.config, read, &setup.config, hints.clone());
     signals(&orders, &hints)?;
     beat(&orders);
+    tidy::tend(setup.config.state.clone());
     let keys = hooks.as_ref().map(Hooks::keys);
     if let Some(hooks) = hooks.map(Arc::new) {
         let orders = orders.clone();
@@ -70,7 +73,8 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
     }
     let (path, current, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
     // Behind a lock, so that it goes on from where it broke off.
-    let attendant = Arc::new(Mutex::new(Attendant { path, current, cloud, keys, watch, hints: heard, orders }));
+    let attendant =
+        Arc::new(Mutex::new(Attendant { path, current, cloud, keys, watch, hints: heard, orders, unguarded }));
     keep("the watching of files and signals", move || {
         let attendant = attendant.clone();
         async move { attendant.lock().await.attend().await }
@@ -203,6 +207,8 @@ struct Attendant {
     watch: Watch,
     hints: UnboundedReceiver<Hint>,
     orders: UnboundedSender<Order>,
+    /// What of all that is trusted by its path somebody else could change, when it was last looked at.
+    unguarded: Option<Text>,
 }
 
 impl Attendant {
@@ -210,6 +216,7 @@ impl Attendant {
     async fn attend(&mut self) {
         let mut burst = self.watch.look();
         loop {
+            burst.extend(self.guard());
             burst.into_iter().for_each(|hint| self.act(hint));
             burst = match timeout(COMPARE, self.hints.recv()).await {
                 Ok(Some(first)) => {
@@ -227,8 +234,23 @@ impl Attendant {
         }
     }
 
+    /// Tells the loop when what is trusted is opened to others, or closed again: then what was refused for that counts.
+    fn guard(&mut self) -> Option<Hint> {
+        let policy = guard::policy(&self.path, &self.current);
+        if policy.unguarded == self.unguarded {
+            return None;
+        }
+        // The loop tells of the first, and when it is over.
+        if let (Some(_), Some(why)) = (&self.unguarded, &policy.unguarded) {
+            tracing::warn!(%why, "still nothing is granted or extended");
+        }
+        self.unguarded.clone_from(&policy.unguarded);
+        let _ = self.orders.send(Order::Configure(Arc::new(policy), setup::pulse(&self.current)));
+        self.unguarded.is_none().then_some(Hint::Reload)
+    }
+
     fn act(&mut self, hint: Hint) {
-        let Self { path, current, cloud, keys, watch: _, hints: _, orders } = self;
+        let Self { path, current, cloud, keys, watch: _, hints: _, orders, unguarded: _ } = self;
         match hint {
             Hint::Reload => {
                 let since = NotifyState::monotonic_usec_now().ok();
@@ -250,7 +272,7 @@ impl Attendant {
 /// Loads the configuration anew. One that cannot be used is refused: the old one stays.
 fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSender<Order>) {
     let refuse = |why: &str| tracing::error!(error = why, "the new configuration is refused, the old one stays");
-    let new = match setup::guard(path).and_then(|()| Ok(Config::load(path)?)) {
+    let new = match guard::configuration(path).map_err(Error::msg).and_then(|()| Ok(Config::load(path)?)) {
         Ok(new) => new,
         Err(error) => return refuse(&error.to_string()),
     };
@@ -272,7 +294,7 @@ fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSe
     }
     tracing::info!("the configuration is reloaded");
     cloud.configure(new.accounts.values(), &new.surfaces());
-    let _ = orders.send(Order::Configure(Arc::new(new.policy()), setup::pulse(&new)));
+    let _ = orders.send(Order::Configure(Arc::new(guard::policy(path, &new)), setup::pulse(&new)));
     known::keep(&new);
     *current = new;
 }

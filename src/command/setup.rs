@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use jiff::Timestamp;
 use tokio::{
     runtime::Runtime,
@@ -18,7 +18,7 @@ use crate::{
     decide::{Targets, replay},
     engine::{Book, Cycle, Executor, Parts, Pulse},
     journal::{self, FileJournal},
-    model::{Clock, JournalError, Ledger, Line, Outside, Source},
+    model::{Clock, JournalError, Ledger, Line, Outside, Policy, Source},
     source::{GitSource, forge::Forge},
     surface::{self, Cloud, world::World},
 };
@@ -31,29 +31,35 @@ use crate::{
     },
 };
 
-use super::owner;
+use super::{guard, owner};
 
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
     pub config: Config,
     pub cloud: Cloud,
+    /// Where the configuration was read; none where it is nobody's.
+    path: Option<PathBuf>,
 }
 
 impl Setup {
     pub fn load(path: &Path) -> Result<Self> {
-        Self::new(Config::load(path)?)
+        Ok(Self { path: Some(path.to_owned()), ..Self::new(Config::load(path)?)? })
     }
 
     /// For what writes: whoever can change the configuration or the journal decides who gets access, so nobody but root and
     /// this user may. The state folder is closed to readers, too.
     pub fn guarded(path: &Path) -> Result<Self> {
-        guard(path)?;
-        let setup = Self::load(path)?;
-        owner::must_own(&setup.config.state)?;
-        if setup.config.state.exists() {
-            guard(&setup.config.state)?;
-            close(&setup.config.state);
+        // Before it is read: what is read once is what was guarded.
+        let guarded = guard::configuration(path).map_err(Error::msg);
+        let config = Config::load(path);
+        // Whoever is not the one to run this is told that first.
+        if let Ok(config) = &config {
+            owner::must_own(&config.state)?;
         }
+        guarded?;
+        let setup = Self { path: Some(path.to_owned()), ..Self::new(config?)? };
+        guard::state(&setup.config.state).map_err(Error::msg)?;
+        close(&setup.config.state);
         Ok(setup)
     }
 
@@ -67,11 +73,24 @@ impl Setup {
                 "`cloud: aws` needs a build with the feature `aws`; this one knows only `cloud: {{ world: FILE }}`"
             ),
         };
-        Ok(Self { config, cloud })
+        Ok(Self { config, cloud, path: None })
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.cloud.clock()
+    }
+
+    /// Whether the configuration is one that nobody else could change.
+    ///
+    /// # Errors
+    /// A sentence that says what to write.
+    pub fn guard(&self) -> Result<(), String> {
+        self.path.as_ref().map_or(Ok(()), |path| guard::configuration_of(path, &self.config.state))
+    }
+
+    /// What grants may ask for, and whether what says so is guarded.
+    pub fn policy(&self) -> Policy {
+        self.path.as_ref().map_or_else(|| self.config.policy(), |path| guard::policy(path, &self.config))
     }
 
     /// The world, which has to be the cloud.
@@ -121,7 +140,7 @@ impl Setup {
             readers: self.cloud.readers(),
             source,
             clock: self.clock(),
-            policy: Arc::new(self.config.policy()),
+            policy: Arc::new(self.policy()),
         };
         Ok(Cycle::new(parts, book))
     }
@@ -151,21 +170,6 @@ impl Setup {
     pub fn lines(&self) -> Result<Vec<Line>, JournalError> {
         journal::read(&self.config.state)
     }
-}
-
-/// Nobody but root and this user may change it.
-pub fn guard(path: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let shown = path.display();
-    let about = path.metadata().with_context(|| format!("{shown} cannot be read"))?;
-    let own = rustix::process::geteuid().as_raw();
-    if about.uid() != own && about.uid() != 0 {
-        anyhow::bail!("{shown} belongs to another user, who could give himself access by it: `chown root {shown}`");
-    }
-    if about.mode() & 0o022 != 0 {
-        anyhow::bail!("{shown} can be written by others, who could give themselves access by it: `chmod go-w {shown}`");
-    }
-    Ok(())
 }
 
 /// Takes from everybody else what he may do with a folder of ours. Where that cannot be, as on a mount whose modes are fixed, nothing

@@ -4,10 +4,10 @@
 //! changes then, so watching these would miss that a limit was shortened.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,11 +15,11 @@ use std::{
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::model::{Passed, way};
+
 /// How often what the paths mean is compared, whatever the kernel tells: it tells nothing of a folder above that is exchanged,
 /// of network file systems, and when its watches are used up.
 pub const COMPARE: Duration = Duration::from_secs(5);
-/// More links than the kernel itself follows.
-const LINKS: usize = 40;
 
 /// What the file system or a signal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,7 +138,7 @@ impl Watch {
     fn ways(&self) -> (Names, BTreeMap<PathBuf, Place>) {
         let (mut names, mut folders) = (Names::default(), BTreeMap::new());
         for Watched { path, hint, deep, .. } in &self.files {
-            for (folder, name) in way(path) {
+            for (folder, name) in turns(path) {
                 if let Ok(about) = folder.metadata() {
                     names.exact.insert((folder.join(name), *hint));
                     // It may be exchanged itself.
@@ -228,45 +228,11 @@ impl Names {
 
 /// The folder and name of each link on the way to what a path means, and of what is at its end: of the last that is there, where
 /// the way breaks off. The folders are without links.
-fn way(path: &Path) -> Vec<(PathBuf, OsString)> {
-    let mut ahead: VecDeque<OsString> = VecDeque::new();
-    let steps = |path: &Path| {
-        let step = |part: Component<'_>| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-        };
-        path.components().filter_map(step).collect::<Vec<_>>()
-    };
-    ahead.extend(steps(path));
-    let (mut here, mut found, mut links) = (PathBuf::from("/"), Vec::new(), 0);
-    while let Some(name) = ahead.pop_front() {
-        if name == ".." {
-            here.pop();
-            continue;
-        }
-        let next = here.join(&name);
-        match next.read_link() {
-            Ok(target) if links < LINKS => {
-                links += 1;
-                found.push((here.clone(), name));
-                if target.is_absolute() {
-                    here = PathBuf::from("/");
-                }
-                for step in steps(&target).into_iter().rev() {
-                    ahead.push_front(step);
-                }
-            }
-            // Round in circles, it comes to nothing until one of these changes.
-            Ok(_) => break,
-            Err(_) if ahead.is_empty() || next.symlink_metadata().is_err() => {
-                found.push((here.clone(), name));
-                break;
-            }
-            Err(_) => here = next,
-        }
-    }
-    found
+fn turns(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut way = way(path);
+    let end = way.pop();
+    let links = way.into_iter().filter(Passed::is_link);
+    links.chain(end).map(|step| (step.folder, step.name)).collect()
 }
 
 #[cfg(test)]
@@ -285,7 +251,7 @@ mod tests {
         symlink("..data/file", root.join("etc/file")).unwrap();
         symlink(root.join("etc/../etc"), root.join("here")).unwrap();
         let names = |path: &str| {
-            let way = way(&root.join(path)).into_iter().map(|(folder, name)| folder.join(name));
+            let way = turns(&root.join(path)).into_iter().map(|(folder, name)| folder.join(name));
             way.map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names("etc/one/file"), ["etc/one/file"]);
@@ -296,6 +262,6 @@ mod tests {
         symlink("two/file", root.join("etc/broken")).unwrap();
         assert_eq!(names("etc/broken"), ["etc/broken", "etc/two"]);
         symlink("round", root.join("round")).unwrap();
-        assert_eq!(names("round").len(), LINKS);
+        assert_eq!(names("round").len(), 41);
     }
 }

@@ -1,5 +1,6 @@
 //! One typed YAML configuration, checked once, in whole sentences.
 
+mod files;
 mod schedule;
 mod trust;
 mod vain;
@@ -189,12 +190,19 @@ impl Config {
         surface::Settings { windows_admin: self.windows_admin.clone(), permission_set }
     }
 
+    /// The files that decide what Git and the forges are taken to say, each with the name of its field. `credentials`: systemd's
+    /// folder of them.
+    pub fn trusted_files(&self, credentials: Option<&Path>) -> Vec<(Text, PathBuf)> {
+        files::trusted(self, credentials)
+    }
+
     pub fn policy(&self) -> Policy {
         Policy {
             limits: self.limits.clone(),
             accounts: Some(self.accounts.clone()),
             restore: self.drift == Drift::Restore,
             trust: trust::trusted(self),
+            unguarded: None,
         }
     }
 

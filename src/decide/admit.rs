@@ -1,7 +1,5 @@
 //! The life of grants: what a revision begins, moves and ends. Each decision is a journal record; nothing is kept elsewhere.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::model::{
@@ -11,7 +9,7 @@ use crate::model::{
 use super::{
     Allows,
     desire::over_of,
-    guard::effective,
+    guard::{effective, holds, waiting},
     intake::{Bearing, Deletions, Footing, Intake},
     revision::Revision,
 };
@@ -53,7 +51,7 @@ pub fn admit(ledger: &Ledger, intake: &Intake, policy: &Policy, now: Timestamp) 
     if let Bearing::Unread(why) = &intake.bearing {
         // Nothing is known of it but what it surely takes away. It is no reason to freeze, and none to go on.
         admission.standstill = Some(Standstill::new(Still::Unread, why));
-        admission.ends = suspend(ledger, &intake.deletions, now);
+        admission.suspend(ledger, &intake.deletions, now);
         return admission;
     }
     if let Some((reason, accept)) = standstill(ledger, intake) {
@@ -64,7 +62,7 @@ pub fn admit(ledger: &Ledger, intake: &Intake, policy: &Policy, now: Timestamp) 
             let commit = Some(intake.head.clone());
             admission.records.push(Record::Freeze { commit, reason: reason.into(), accept });
         }
-        admission.ends = suspend(ledger, &intake.deletions, now);
+        admission.suspend(ledger, &intake.deletions, now);
         return admission;
     }
     if ledger.freeze.is_some() {
@@ -98,27 +96,30 @@ fn standstill(ledger: &Ledger, intake: &Intake) -> Option<(String, bool)> {
     })
 }
 
-/// Withdrawal needs no trust: what is deleted in a head that cannot be accepted goes at once, and comes back only with an
-/// accepted one.
-fn suspend(ledger: &Ledger, deletions: &Deletions, now: Timestamp) -> Vec<Record> {
-    let mut gone = Vec::new();
-    // Both are sorted by id, and a file's path belongs to the id that it names.
-    let mut grants = ledger.grants.iter().peekable();
-    for (id, deleted) in deletions.iter() {
-        while grants.next_if(|(other, _)| *other < id).is_some() {}
-        let Some((id, terms)) = grants.next_if(|(other, _)| *other == id) else { continue };
-        if terms.state == State::Live {
-            gone.extend(deleted.of(places(ledger, id, terms)).map(|by| (id, by)));
+impl Admission {
+    /// Withdrawal needs no trust: what is deleted in a head that cannot be accepted goes at once, and comes back only with an
+    /// accepted one.
+    fn suspend(&mut self, ledger: &Ledger, deletions: &Deletions, now: Timestamp) {
+        let mut gone = Vec::new();
+        // Both are sorted by id, and a file's path belongs to the id that it names.
+        let mut grants = ledger.grants.iter().peekable();
+        for (id, deleted) in deletions.iter() {
+            while grants.next_if(|(other, _)| *other < id).is_some() {}
+            let Some((id, terms)) = grants.next_if(|(other, _)| *other == id) else { continue };
+            if terms.state == State::Live {
+                gone.extend(deleted.of(places(ledger, id, terms)).map(|by| (id, by)));
+            }
         }
+        let effective = effective(ledger, gone.len(), now);
+        self.held = waiting(ledger, now);
+        for (grant, by) in gone {
+            self.held.extend(holds(grant, &State::Suspended { effective, by: by.clone() }, now));
+            let Origin { commit, author } = &**by;
+            let (commit, author) = (commit.clone(), author.clone());
+            self.ends.push(Record::Suspend { grant: grant.clone(), commit, author, effective });
+        }
+        self.held.sort();
     }
-    let effective = effective(ledger, gone.len(), now);
-    let suspend = |(grant, by): (&GrantId, &Arc<Origin>)| Record::Suspend {
-        grant: grant.clone(),
-        commit: by.commit.clone(),
-        author: by.author.clone(),
-        effective,
-    };
-    gone.into_iter().map(suspend).collect()
 }
 
 /// Where a grant's file lies: where it was accepted, or where it was moved to since without being accepted there.

@@ -18,6 +18,7 @@ pub fn digest(plan: &Plan) -> String {
         until,
         cause: _,
         act_by: _,
+        off: _,
         before: _,
         origin: _,
         intent: _,

@@ -81,10 +81,13 @@ pub fn put_right(
     }
     for owned in ledger.owned.values_mut() {
         owned.ending = owned.ending.map(|ending| ending.min(at));
-        match &mut owned.hold {
-            Hold::Settling { wrote } => *wrote = (*wrote).min(at),
-            hold => clamp(hold, at),
+        if let Some(had) = &mut owned.had {
+            had.ending = had.ending.map(|ending| ending.min(at));
         }
+        if let Hold::Settling { wrote, .. } | Hold::Regranting { wrote, .. } = &mut owned.hold {
+            *wrote = (*wrote).min(at);
+        }
+        clamp(&mut owned.hold, at);
     }
     ledger.refused.values_mut().for_each(|attempt| attempt.last = attempt.last.min(at));
     ledger.gone.values_mut().for_each(|since| *since = (*since).min(at));

@@ -11,7 +11,7 @@ use super::{
     terms::{head, terms, trust},
 };
 use crate::model::{
-    AskId, Binding, Call, Cause, Fate, Freeze, GrantId, Hold, Holders, Ledger, Line, Origin, Over, Owned, Record,
+    AskId, Binding, Call, Cause, Fate, Freeze, GrantId, Had, Hold, Holders, Ledger, Line, Origin, Over, Owned, Record,
     Resolved, Span, Stamp, State, Terms, Text, Verb,
 };
 
@@ -88,8 +88,9 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         }
         Record::Release { grants, .. } => {
             for grant in grants {
-                let terms = ledger.grants.get_mut(grant).map(AsMut::as_mut);
-                if let Some(Terms { state: State::Withdrawn { effective, .. }, .. }) = terms {
+                if let Some(State::Withdrawn { effective, .. } | State::Suspended { effective, .. }) =
+                    ledger.grants.get_mut(grant).map(|terms| &mut terms.state)
+                {
                     *effective = *at;
                 }
             }
@@ -114,8 +115,13 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             begin(ledger, holders);
             let (holders, origin) = shared(ledger, holders, stamp);
             if let Some(owned) = ledger.owned.get_mut(binding) {
-                owned.holders = holders;
-                owned.origin = origin;
+                let more = !holders.without(&owned.holders).is_empty();
+                // Who came was looked for; where some only went, nobody looked.
+                owned.had = owned.had.take().filter(|_| !more);
+                if let Some(had) = &mut owned.had {
+                    had.holders = had.holders.without(&had.holders.without(&holders));
+                }
+                (owned.holders, owned.origin) = (holders, origin);
             }
         }
         Record::Resolve { grant, ask, asked, places } => {
@@ -135,22 +141,11 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
                 call.request = Some(request.clone());
             }
         }
-        Record::Fate { intent, binding, until, fate, knew, .. } => {
+        Record::Fate { intent, verb, binding, until, fate, knew, .. } => {
             // The fate of an intent that a later one has replaced says nothing about the present.
             let open = ledger.owned.get(binding).and_then(|owned| owned.hold.call());
             if open.is_some_and(|call| call.intent == *intent) {
-                turn(ledger, binding, Said::Came(fate, *knew), None);
-                match ledger.owned.get_mut(binding) {
-                    Some(owned) if *fate == Fate::Done && matches!(owned.hold, Hold::Held { .. }) => {
-                        owned.until = *until;
-                        owned.lost = owned.lost.without(&owned.holders);
-                    }
-                    // A renewal found nothing.
-                    Some(owned) if *fate == Fate::Absent && matches!(owned.hold, Hold::Drifted { .. }) => {
-                        owned.lost = owned.lost.and(&owned.holders);
-                    }
-                    Some(_) | None => {}
-                }
+                came(ledger, binding, (*verb, fate), *until, *knew);
             }
         }
         Record::Retried { binding, count, last, trouble, .. } => {
@@ -162,7 +157,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             if let Some(owned) =
                 ledger.owned.get_mut(binding).filter(|owned| matches!(owned.hold, Hold::Drifted { .. }))
             {
-                owned.lost = owned.lost.and(&owned.holders);
+                robbed(owned);
             }
         }
         Record::Gone { binding, .. } => turn(ledger, binding, Said::Vanished(*at), None),
@@ -194,6 +189,7 @@ struct Carried {
     origin: Option<Arc<Origin>>,
     lost: Holders,
     ending: Option<Timestamp>,
+    had: Option<Box<Had>>,
 }
 
 /// One line about a binding, by the table. `seed`: what it carries if it becomes ours by this line.
@@ -206,8 +202,8 @@ fn turn(ledger: &mut Ledger, binding: &Binding, said: Said<'_>, seed: Option<Car
 
 /// Takes a binding out of whichever map it is in: it is in one at most.
 fn take(ledger: &mut Ledger, binding: &Binding) -> (Tenure, Option<Carried>) {
-    if let Some(Owned { until, holders, origin, hold, lost, ending }) = ledger.owned.remove(binding) {
-        return (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending }));
+    if let Some(Owned { until, holders, origin, hold, lost, ending, had }) = ledger.owned.remove(binding) {
+        return (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending, had }));
     }
     let refused = ledger.refused.remove(binding).map(Tenure::Refused);
     let gone = ledger.gone.remove(binding).map(Tenure::Gone);
@@ -222,8 +218,8 @@ fn put(ledger: &mut Ledger, binding: &Binding, tenure: Tenure, carried: Option<C
         (Tenure::Standing(since), _) => drop(ledger.standing.insert(binding, since)),
         (Tenure::Refused(attempt), _) => drop(ledger.refused.insert(binding, attempt)),
         (Tenure::Gone(since), _) => drop(ledger.gone.insert(binding, since)),
-        (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending })) => {
-            ledger.owned.insert(binding, Owned { until, holders, origin, hold, lost, ending });
+        (Tenure::Owned(hold), Some(Carried { until, holders, origin, lost, ending, had })) => {
+            ledger.owned.insert(binding, Owned { until, holders, origin, hold, lost, ending, had });
         }
         // Nothing becomes ours but by an intent, and that carries all.
         (Tenure::Owned(_), None) => {}
@@ -254,14 +250,52 @@ fn intend(ledger: &mut Ledger, seq: u64, at: Timestamp, record: &Record) {
         origin: origin.clone(),
         lost: Holders::default(),
         ending: None,
+        had: None,
     };
     turn(ledger, binding, Said::Intended(*verb, call), Some(seed));
     let Some(owned) = ledger.owned.get_mut(binding) else { return };
     if *verb == Verb::Revoke {
         owned.ending.get_or_insert(at);
-    } else {
-        (owned.holders, owned.origin, owned.ending) = (holders, origin, None);
+        return;
     }
+    // What was revoked, and only not settled yet, nobody has.
+    if !matches!(owned.hold, Hold::Regranting { .. }) && owned.holders != holders {
+        let (holders, origin, ending) = (owned.holders.clone(), owned.origin.clone(), owned.ending);
+        owned.had.get_or_insert_with(|| Box::new(Had { holders, origin, ending }));
+    }
+    (owned.holders, owned.origin, owned.ending) = (holders, origin, None);
+}
+
+/// The open call has its fate: whose the access is now, and from whom it was taken.
+fn came(ledger: &mut Ledger, binding: &Binding, (verb, fate): (Verb, &Fate), until: Timestamp, knew: Timestamp) {
+    let Some(before) = ledger.owned.get(binding) else { return };
+    let taken = matches!(before.hold, Hold::Revoking { sure: Some(_), perhaps: false, .. });
+    turn(ledger, binding, Said::Came(fate, knew), None);
+    let Some(owned) = ledger.owned.get_mut(binding) else { return };
+    match (verb, fate, &owned.hold) {
+        (_, Fate::Done, Hold::Held { .. }) => {
+            (owned.until, owned.had) = (until, None);
+            owned.lost = owned.lost.without(&owned.holders);
+        }
+        (_, Fate::Standing, Hold::Held { .. }) => owned.had = None,
+        (_, Fate::Absent, Hold::Drifted { .. }) => robbed(owned),
+        (_, Fate::Absent, Hold::Settling { .. }) if taken => robbed(owned),
+        // Those who ask for it now may have it as long as those who had it; the debt is as old as it was.
+        (Verb::Grant, Fate::Failed(_), _) => {
+            if let Some(had) = owned.had.take() {
+                (owned.holders, owned.ending) = (owned.holders.and(&had.holders), had.ending);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Somebody took it away: from those of whom it is known that they had it.
+fn robbed(owned: &mut Owned) {
+    if let Some(had) = owned.had.take() {
+        (owned.holders, owned.origin) = (had.holders, had.origin);
+    }
+    owned.lost = owned.lost.and(&owned.holders);
 }
 
 /// What a checkpoint says, with each text once.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Ledger, Span, State};
+use crate::model::{GrantId, Held, Ledger, Span, State};
 
 /// For how long a mass withdrawal waits for an operator before it is done all the same.
 const HOLD: Span = Span::minutes(30);
@@ -20,6 +20,22 @@ pub fn effective(ledger: &Ledger, count: usize, now: Timestamp) -> Timestamp {
     let live = ledger.grants.values().filter(|terms| terms.state == State::Live).count();
     let (gone, before) = (recent + count, recent + live);
     if gone >= FEW && gone * 4 > before { HOLD.after(now) } else { now }
+}
+
+/// What waits for an operator, or for its time, by what is on record.
+pub fn waiting(ledger: &Ledger, now: Timestamp) -> Vec<Held> {
+    ledger.grants.iter().filter_map(|(grant, terms)| holds(grant, &terms.state, now)).collect()
+}
+
+/// The same of one grant.
+pub fn holds(grant: &GrantId, state: &State, now: Timestamp) -> Option<Held> {
+    let (what, effective) = match state {
+        State::Live => return None,
+        State::Suspended { effective, .. } => ("suspended", *effective),
+        State::Withdrawn { effective, .. } => ("withdrawn", *effective),
+    };
+    let reason = format!("{what} together with many others: held in case that it was a mistake");
+    (effective > now).then(|| Held { grant: grant.clone(), reason, until: Some(effective) })
 }
 
 /// Whether a mass withdrawal waits: no end is moved later meanwhile.

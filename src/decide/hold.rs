@@ -2,7 +2,8 @@
 //! [`Hold`].
 //!
 //! Columns: an intent is on record to **grant**, **renew** or **revoke**; the fate of the open call is **done**, **standing** (there,
-//! and not by this call), **absent** (a renewal found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
+//! and not by this call), **absent** (a renewal or a
+//! revocation found nothing), **failed** (nothing was changed), **unknown**, **gone** (no such place
 //! any more). **retried**: revocations failed again, without lines of their own. **dispute**, **drift**, **vanish** and **forget** are what
 //! looking came to. A dot: nothing changes.
 //!
@@ -19,7 +20,8 @@
 //! drifted    | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
 //! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | .         | held    | drifted | gone   | nothing
 //! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | revoking  | held    | .       | gone   | nothing
-//! settling   | uncertain | .        | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
+//! settling   | regranting | .       | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
+//! regranting | uncertain | .        | revoking | held     | held     | settling | settling  | regranting | gone   | .         | held    | .       | gone   | nothing
 //! ```
 //!
 //! Why these, of those that could be otherwise:
@@ -29,8 +31,10 @@
 //! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
 //! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
 //! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
-//! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others.
-//! - *settling + grant* is *uncertain*: while a debt is open, what appears there is ours to end.
+//! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others. So it is
+//!   with what a revocation found absent, where no call of ours can have taken it: somebody did, and nobody had looked.
+//! - *settling + grant* is *regranting*: while a debt is open, what appears there is ours to end. Where that grant fails, nothing was
+//!   changed, and the absence settles as it would have.
 //!
 //! Journals before format 2 were written by a release that closed what was answered with *standing* unless it had been confirmed:
 //! what such a line closed stays closed, because nobody knows any more whose it was.
@@ -72,10 +76,10 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
     match (was, said) {
         (Owned(hold), Said::Intended(verb, call)) => Owned(intended(hold, verb, call)),
         (Owned(hold), Said::Came(fate, knew)) => came(hold, fate, knew, settled),
-        (Owned(Hold::Revoking { sure, call, retry }), Said::Retried(count, last, trouble)) => {
+        (Owned(Hold::Revoking { sure, call, retry, perhaps }), Said::Retried(count, last, trouble)) => {
             let until = retry.and_then(|attempt| attempt.until);
             let retry = Some(Box::new(Attempt { count, last, trouble: trouble.clone(), until }));
-            Owned(Hold::Revoking { sure, call, retry })
+            Owned(Hold::Revoking { sure, call, retry, perhaps })
         }
         (was @ Owned(_), Said::Retried(..)) => was,
         (Owned(hold), Said::Disputed) => Owned(match hold {
@@ -90,7 +94,8 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
             | Hold::Uncertain(_)
             | Hold::Drifted { .. }
             | Hold::Revoking { .. }
-            | Hold::Settling { .. } => hold,
+            | Hold::Settling { .. }
+            | Hold::Regranting { .. } => hold,
         }),
         (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
         (_, Said::Forgotten) => Nothing,
@@ -106,15 +111,21 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
 fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
     let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
     match (verb, hold) {
-        (Verb::Revoke, Hold::Revoking { sure, retry, .. }) => {
-            Hold::Revoking { sure, call: Some(Box::new(call)), retry }
+        (Verb::Revoke, Hold::Revoking { sure, retry, call: before, perhaps }) => {
+            Hold::Revoking { sure, call: Some(Box::new(call)), retry, perhaps: perhaps || before.is_some() }
         }
-        (Verb::Revoke, hold) => Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None },
+        (Verb::Revoke, hold) => {
+            Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None, perhaps: false }
+        }
         // The answer of the call before never came: it may still land.
         (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
         (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
         (Verb::Grant, Hold::Restoring { call: before, .. }) => doubt(call, before.retry),
-        (Verb::Grant, Hold::Revoking { .. } | Hold::Settling { .. }) => doubt(call, None),
+        (Verb::Grant, Hold::Regranting { call: before, .. }) => doubt(call, before.retry),
+        (Verb::Grant, Hold::Revoking { .. }) => doubt(call, None),
+        (Verb::Grant, Hold::Settling { wrote, retry }) => {
+            Hold::Regranting { wrote, call: Box::new(Call { retry, ..call }) }
+        }
         (Verb::Grant, Hold::Held { sure, .. } | Hold::Renewing { sure, .. }) => {
             Hold::Restoring { sure, call: Box::new(call) }
         }
@@ -132,7 +143,10 @@ fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
         (Verb::Renew, Hold::Revoking { sure, .. }) => {
             Hold::Renewing { sure: sure.unwrap_or(Sure::Disputed), call: Box::new(call) }
         }
-        (Verb::Renew, hold @ (Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. })) => hold,
+        (
+            Verb::Renew,
+            hold @ (Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } | Hold::Regranting { .. }),
+        ) => hold,
     }
 }
 
@@ -200,13 +214,25 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
                 Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
             }
         },
-        Hold::Revoking { sure, call: Some(call), retry } => {
+        Hold::Regranting { wrote, call } => match fate {
+            Fate::Done => Owned(Hold::Held { sure, retry: None }),
+            Fate::Standing => Owned(Hold::Held { sure: Sure::Disputed, retry: None }),
+            Fate::Absent => Owned(Hold::Settling { wrote, retry: call.retry }),
+            Fate::Gone => Gone(knew),
+            Fate::Failed(trouble) => Owned(Hold::Settling { wrote, retry: Some(again(&call, trouble)) }),
+            Fate::Unknown(trouble) => {
+                let retry = Some(again(&call, trouble));
+                Owned(Hold::Regranting { wrote, call: Box::new(Call { retry, ..*call }) })
+            }
+        },
+        Hold::Revoking { sure, call: Some(call), retry, perhaps } => {
             let again = |trouble| {
                 let retry = Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
-                Owned(Hold::Revoking { sure, call: None, retry })
+                let perhaps = perhaps || matches!(fate, Fate::Unknown(_));
+                Owned(Hold::Revoking { sure, call: None, retry, perhaps })
             };
             match fate {
-                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew }),
+                Fate::Done | Fate::Absent => Owned(Hold::Settling { wrote: knew, retry: None }),
                 Fate::Standing if settled || sure.is_some() => again(&unmarked()),
                 Fate::Standing | Fate::Gone => Nothing,
                 Fate::Failed(trouble) | Fate::Unknown(trouble) => again(trouble),

@@ -39,6 +39,7 @@ pub use desire::{Want, Wanted, desire, earliest, end_of};
 pub use digest::digest;
 pub use era::TOLERANCE;
 pub use fold::{fold, ledger, replay};
+pub use guard::waiting;
 pub use intake::{Bearing, Deletions, Filed, Footing, Intake, here, present};
 pub use judge::{judge, protects};
 pub use parse::{LONGEST, Parsed, parse, stem};

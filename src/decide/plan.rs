@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::model::{
-    AskId, Attempt, Binding, Cause, GrantId, Hold, Ledger, Note, Origin, Owned, Plan, Policy, Record, Seen, Span,
+    AskId, Attempt, Binding, Cause, GrantId, Hold, Ledger, Note, Off, Origin, Owned, Plan, Policy, Record, Seen, Span,
     Stamp, Stated, Step, Survey, Text, Verb,
 };
 
@@ -52,6 +52,8 @@ pub struct Ground<'a> {
     /// Why nothing may be granted or extended now, if so. Revocation goes on.
     pub standstill: Option<&'a str>,
     pub now: Timestamp,
+    /// When the engine's time last went ahead by more than had passed.
+    pub leapt: Timestamp,
 }
 
 /// Compares what is wanted with what is owned and seen. Takes over what is wanted beside access: notes and answers.
@@ -68,6 +70,15 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
         }
         let owned = ours.next_if(|(other, _)| *other == binding);
         if pending.contains(binding) {
+            // A call that gives nobody more than there is goes on.
+            let gives = |owned: &Owned| match &owned.hold {
+                Hold::Renewing { call, .. } => call.until > owned.until,
+                hold => hold.call().is_some(),
+            };
+            let longer = |owned: &Owned| owned.hold.call().is_some_and(|call| call.until > want.until);
+            if owned.is_some_and(|(_, owned)| gives(owned) && (want.barred.is_some() || longer(owned))) {
+                plan.off.push(binding.clone());
+            }
             continue;
         }
         match owned {
@@ -79,6 +90,8 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     for (binding, owned) in unwanted {
         if !pending.contains(binding) {
             ground.end(binding, owned, &mut plan);
+        } else if !matches!(owned.hold, Hold::Revoking { .. }) {
+            plan.off.push(binding.clone());
         }
     }
     // What is only remembered about bindings that nobody asks for any more.
@@ -203,7 +216,8 @@ impl Ground<'_> {
     /// Whether what is ours stays for those who want it: they have it already, or may have it now.
     fn goes_on(&self, want: &Want, owned: &Owned) -> bool {
         let free = self.standstill.is_none() && want.barred.is_none();
-        free || want.holders.iter().any(|held| owned.holders.iter().any(|had| had == held))
+        let had = owned.had.as_ref().map_or(&owned.holders, |had| &had.holders);
+        free || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
     }
 
     /// Whether a holder's question was answered with the place after it was known to be gone.
@@ -258,6 +272,7 @@ impl Ground<'_> {
             intent: 0,
             nonce: None,
             stated,
+            off: Off::default(),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Revision<'a> {
     pub(super) now: Timestamp,
     pub(super) admission: Admission,
     /// What waits, by grant.
-    held: BTreeMap<GrantId, Vec<Held>>,
+    pub(super) held: BTreeMap<GrantId, Vec<Held>>,
     /// Withdrawn by this very revision.
     pub(super) gone: BTreeSet<GrantId>,
     /// The paths that it takes away anywhere on its line.
@@ -187,13 +187,14 @@ impl<'a> Revision<'a> {
         if same && self.vouched(id, filed, Some(terms)).is_some() {
             self.settled.insert(id.clone());
             self.held.remove(id);
-            self.admission.records.push(Record::Restore { grant: id.clone(), commit: filed.commit.clone() });
+            self.admission.records.push(Record::Restore { grant: id.clone(), commit: self.intake.head.clone() });
         }
     }
 
     /// A deletion that was never accepted: only the old content comes back.
     fn resume(&mut self, id: &GrantId, terms: &Terms, filed: &Filed) {
         if filed.blob == terms.blob {
+            self.held.remove(id);
             self.admission.records.push(Record::Resume { grant: id.clone(), commit: self.intake.head.clone() });
         } else {
             let message = format!("`{id}` is suspended: a head that was not accepted deleted its file");

@@ -123,8 +123,14 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
                     Sure::Answered => "live",
                     Sure::Disputed => "disputed",
                 },
+                _ if owned.lost.asks(id).next().is_some() => "drifted",
                 Hold::Granting(call) if call.retry.is_none() => "under way",
-                Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { .. } | Hold::Settling { .. } => "unknown",
+                Hold::Regranting { call, .. } if call.retry.is_none() => "under way",
+                Hold::Granting(_)
+                | Hold::Uncertain(_)
+                | Hold::Revoking { .. }
+                | Hold::Settling { .. }
+                | Hold::Regranting { .. } => "unknown",
             };
             let trouble = owned.hold.retry().map(|attempt| attempt.trouble.to_string());
             access.entry(id).or_default().push(Access { binding: binding.clone(), state, until: owned.until, trouble });
@@ -218,7 +224,7 @@ fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
             continue;
         }
         // Gone, and kept in mind only because somebody took it from a grant that goes on.
-        let quiet = matches!(&owned.hold, Hold::Settling { wrote } if SETTLE.after(*wrote) <= now);
+        let quiet = matches!(&owned.hold, Hold::Settling { wrote, .. } if SETTLE.after(*wrote) <= now);
         if quiet && owned.lost.keys().any(|id| ledger.grants.contains_key(id)) {
             continue;
         }
@@ -260,7 +266,8 @@ fn over(ledger: &Ledger, owned: &Owned, ends: &Ends<'_>, now: Timestamp) -> (Cau
     let recorded = owned.holders.keys().filter_map(|id| ledger.used.get(id)).map(|over| over.at).max();
     match unrecorded.max_by_key(|(end, _)| *end) {
         Some((end, cause)) if recorded.is_none_or(|at| at < end) => (cause, end.min(now)),
-        _ => (cause(ledger, owned).0, recorded.or(owned.ending).unwrap_or(owned.until).min(now)),
+        // A grant over a debt that never came about makes it no younger.
+        _ => (cause(ledger, owned).0, recorded.into_iter().chain(owned.ending).min().unwrap_or(owned.until).min(now)),
     }
 }
 

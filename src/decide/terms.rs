@@ -44,6 +44,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 until: *until,
                 ceiling: *ceiling,
                 state: State::Live,
+                restored: None,
                 vouched: vouched.clone(),
                 links: links.clone(),
             };
@@ -81,9 +82,10 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
             let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
             part(ledger, grant, State::Suspended { effective: *effective, by }, at);
         }
-        Record::Restore { grant, .. } | Record::Resume { grant, .. } => {
+        Record::Restore { grant, commit } | Record::Resume { grant, commit } => {
             if let Some(terms) = ledger.grants.get_mut(grant) {
                 terms.state = State::Live;
+                terms.restored = Some(commit.clone());
                 ledger.withdrawn.remove(grant);
             }
         }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{self, Attempt, Binding, Cause, Hold, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
+use crate::model::{self, Attempt, Binding, Cause, Hold, Off, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
 
 use super::{
     desire::{Want, earliest},
@@ -30,7 +30,9 @@ impl Ground<'_> {
     /// Wanted and ours, or may be.
     pub(super) fn keep(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         match &owned.hold {
-            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } => self.find(binding, want, owned, plan),
+            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Settling { .. } | Hold::Regranting { .. } => {
+                self.find(binding, want, owned, plan);
+            }
             Hold::Revoking { .. } => {
                 // Whether it went nobody knows: a grant over it settles that, whatever is there.
                 if let Some(why) = self.standstill.or(want.barred.as_deref()) {
@@ -52,6 +54,11 @@ impl Ground<'_> {
             Recall::Waits(why) => return note(binding, plan, why),
             Recall::Told(record) => return plan.records.push(*record),
             Recall::Lost => {}
+        }
+        if let Hold::Settling { wrote, .. } = &owned.hold
+            && self.settles(binding, want, owned, *wrote, plan)
+        {
+            return;
         }
         if let Some(why) = self.standstill.or(want.barred.as_deref()) {
             return note(binding, plan, format!("of unknown fate: {why}"));
@@ -80,6 +87,26 @@ impl Ground<'_> {
             }
             Seen::Gone => plan.records.push(gone(binding, owned)),
         }
+    }
+
+    /// Whether an absence is looked at before anything else, or is settled and forgotten: what somebody adds from then on is his.
+    fn settles(&self, binding: &Binding, want: &Want, owned: &Owned, wrote: Timestamp, plan: &mut Plan) -> bool {
+        let settled = SETTLE.after(wrote.max(self.leapt));
+        // Without a failure behind it, and if it may be, the grant is made at once.
+        let free = self.standstill.is_none() && want.barred.is_none() && owned.hold.retry().is_none();
+        if free || self.goes_on_without(owned) {
+            return false;
+        }
+        if self.now < settled {
+            plan.wake = earliest(plan.wake, settled);
+            return false;
+        }
+        match self.survey.seen(binding, settled) {
+            Seen::Absent => plan.records.push(self.forget(binding, owned, "absent, and settled")),
+            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Present { .. } | Seen::Blind(_) | Seen::Gone => return false,
+        }
+        true
     }
 
     /// Wanted and ours.
@@ -142,8 +169,25 @@ impl Ground<'_> {
                 plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
             }
         } else if owned.holders != want.holders && self.standstill.is_none() && want.barred.is_none() {
-            let stamp = self.stamp(want);
-            plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
+            self.join(binding, want, owned, plan);
+        }
+    }
+
+    /// Puts on record who relies on it. Who asks for it after somebody took it away has not lost it, and who asked before has: so it is
+    /// looked at since the latest of them came.
+    fn join(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
+        let new = want.holders.iter().filter(|(grant, ask)| !owned.holders.contains(grant, ask));
+        let began = new.filter_map(|(grant, _)| self.ledger.grants.get(grant)).map(|terms| terms.start).max();
+        match self.survey.seen(binding, began.unwrap_or(Timestamp::MIN)) {
+            Seen::Unread if began.is_some() => plan.reads.push(binding.clone()),
+            Seen::Blind(trouble) => {
+                self.look_again(binding, plan);
+                note(binding, plan, format!("not known to be there for all who ask for it: {trouble}"));
+            }
+            Seen::Present { .. } | Seen::Absent | Seen::Gone | Seen::Unread => {
+                let stamp = self.stamp(want);
+                plan.records.push(Record::Join { binding: binding.clone(), holders: want.holders.clone(), stamp });
+            }
         }
     }
 
@@ -151,8 +195,9 @@ impl Ground<'_> {
     pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
-            Hold::Settling { wrote } => {
-                let settled = SETTLE.after(*wrote);
+            Hold::Settling { wrote, .. } => {
+                // AWS's own time is no further because ours leapt.
+                let settled = SETTLE.after(*wrote.max(&self.leapt));
                 if self.now < settled {
                     plan.wake = earliest(plan.wake, settled);
                     return;
@@ -175,7 +220,8 @@ impl Ground<'_> {
             }
             // Whether it ever came is asked once, for what stood there before us is not ours; an end waits for no more than
             // that one answer.
-            Hold::Granting(_) | Hold::Uncertain(_) => match self.recall(binding, owned, plan) {
+            Hold::Granting(_) | Hold::Uncertain(_) | Hold::Regranting { .. } => match self.recall(binding, owned, plan)
+            {
                 Recall::Told(record) => return plan.records.push(*record),
                 Recall::Waits(_) if !self.asked(owned) => return,
                 Recall::Waits(_) | Recall::Lost => {}
@@ -206,6 +252,7 @@ impl Ground<'_> {
             intent: 0,
             nonce: None,
             stated: None,
+            off: Off::default(),
         });
     }
 

@@ -1,14 +1,15 @@
 //! What a revision takes away: found on its line, commit by commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use jiff::Timestamp;
-
-use crate::model::{Change, GrantId, Record, State, Text};
+use crate::model::{Change, Commit, GrantId, Held, Origin, Record, State, Terms, Text};
 
 use super::{
     admit::places,
-    guard::{effective, holding},
+    guard::{effective, holding, holds, waiting},
     intake::Footing,
     revision::Revision,
     stem,
@@ -29,11 +30,15 @@ impl Revision<'_> {
         let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
         // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
         let first = self.ledger.head.as_ref() != Some(&self.intake.head);
+        let mut excused = self.excused();
         for change in self.intake.changes.iter().filter(|_| first) {
             // Where it brings which id: made for changes that take anything of ours away.
             let mut came: Option<BTreeMap<GrantId, &Text>> = None;
             for (path, _) in change.files.iter().filter(|(_, blob)| blob.is_none()) {
                 let Ok(id) = stem(path) else { continue };
+                if excused.contains_key(&id) {
+                    continue;
+                }
                 let lies = lie.entry(id.clone()).or_insert_with(|| places(&id));
                 if !lies.remove(path) {
                     continue;
@@ -46,6 +51,7 @@ impl Revision<'_> {
                     }
                 }
             }
+            excused.retain(|_, until| **until != change.commit);
         }
         // The head that an operator named says what there is, whatever commits led to it.
         if self.ledger.adopted && self.intake.footing != Footing::Assumed {
@@ -60,10 +66,8 @@ impl Revision<'_> {
         let fresh = gone.iter().filter(|(id, _)| suspended(id).is_none()).count();
         let effective = effective(self.ledger, fresh, self.now);
         self.guarded = holding(self.ledger, self.now) || effective > self.now;
-        for (id, terms) in &self.ledger.grants {
-            if let State::Withdrawn { effective, .. } = terms.state {
-                self.wait(id, effective);
-            }
+        for held in waiting(self.ledger, self.now) {
+            self.wait(held);
         }
         for (grant, change) in gone {
             let (commit, author) = change.map_or_else(
@@ -71,18 +75,41 @@ impl Revision<'_> {
                 |change| (change.commit.clone(), change.author.clone()),
             );
             self.gone.insert(grant.clone());
-            // What went already does not come back because it goes for good.
-            let effective = suspended(&grant).map_or(effective, |earlier| earlier.min(effective));
-            if effective > self.now {
-                self.wait(&grant, effective);
+            // What went already does not come back because it goes for good, and what waits goes on waiting.
+            let effective = suspended(&grant).unwrap_or(effective);
+            self.guarded |= effective > self.now;
+            let by = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
+            self.held.remove(&grant);
+            if let Some(held) = holds(&grant, &State::Withdrawn { effective, by }, self.now) {
+                self.wait(held);
             }
             self.admission.ends.push(Record::Withdraw { grant, commit, author, effective });
         }
     }
 
-    fn wait(&mut self, grant: &GrantId, effective: Timestamp) {
-        let reason = "withdrawn together with many others: held in case that it was a mistake".to_owned();
-        self.hold(grant, reason, Some(effective));
+    /// The grants whose deletions count no more, and up to where on this very line: those that were taken back while the deletion
+    /// waited, for a head may come again before it is accepted; and those that are suspended for it, where the old content is there.
+    fn excused(&self) -> BTreeMap<&GrantId, &Commit> {
+        let (ledger, intake) = (self.ledger, self.intake);
+        if intake.changes.is_empty() {
+            return BTreeMap::new();
+        }
+        let back =
+            |terms: &Terms| intake.files.iter().any(|filed| filed.path == terms.path && filed.blob == terms.blob);
+        let until = ledger.grants.iter().filter_map(|(id, terms)| match &terms.state {
+            State::Suspended { by, .. } if back(terms) => Some((id, &by.commit)),
+            _ => Some((id, terms.restored.as_ref()?)),
+        });
+        let mut until = until.peekable();
+        if until.peek().is_none() {
+            return BTreeMap::new();
+        }
+        let line: BTreeSet<&Commit> = intake.changes.iter().map(|change| &change.commit).collect();
+        until.filter(|(_, until)| line.contains(until)).collect()
+    }
+
+    fn wait(&mut self, held: Held) {
+        self.held.insert(held.grant.clone(), vec![held]);
     }
 }
 

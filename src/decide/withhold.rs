@@ -1,10 +1,13 @@
 //! What a revision leaves behind that was not accepted: on record, so that neither a restart nor a later head forgets it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Chain, GrantId, Lacks, Record, Withheld};
+use crate::model::{Chain, Finding, GrantId, Lacks, Record, Text, Withheld};
 
 use super::{admit::waits, intake::Footing, revision::Revision};
+
+/// How much of what is wrong with a file is put on record, characters.
+const LONGEST: usize = 300;
 
 impl Revision<'_> {
     /// Notes durably what was not accepted, so that what comes later is judged together with it.
@@ -16,6 +19,7 @@ impl Revision<'_> {
         let ids: BTreeSet<&GrantId> = known.chain(self.intake.chains.keys()).chain(self.stopped.keys()).collect();
         let named = matches!(self.intake.footing, Footing::Named(_));
         let settled = self.settling();
+        let wrong = self.wrong();
         let mut records = Vec::new();
         for id in ids {
             // Its id is used up. What is done to its file matters only to renames, and they only where proofs are asked for.
@@ -33,10 +37,16 @@ impl Revision<'_> {
             let kept = self.ledger.withheld.get(id).filter(|before| before.whole && !named);
             let kept = kept.filter(|_| self.ledger.grants.contains_key(id));
             let whole = self.stopped.contains_key(id) || kept.is_some();
+            let line;
             let other = match chain {
                 _ if self.ledger.used.contains_key(id) => "its id is over, and its file was changed since",
                 Some(chain) if chain.paths.len() > 1 => "several files have its name",
-                _ => "not accepted yet",
+                chain => {
+                    let found = chain.and_then(|chain| chain.paths.keys().find_map(|path| wrong.get(path)));
+                    line =
+                        found.map_or_else(|| "not accepted yet".to_owned(), |(finding, count)| told(finding, *count));
+                    &line
+                }
             };
             let lack = self.stopped.get(id).or_else(|| self.refused.get(id));
             let (reason, lacks) = lack.map_or((other, Lacks::Proof), |lack| (&*lack.why, lack.what));
@@ -62,6 +72,19 @@ impl Revision<'_> {
         }
         self.admission.records.splice(0..0, self.proven());
         self.admission.records.extend(records);
+    }
+
+    /// The first thing that is wrong with each file, and how many there are.
+    fn wrong(&self) -> BTreeMap<&Text, (&Finding, usize)> {
+        let mut first: BTreeMap<&Text, (&Finding, usize)> = BTreeMap::new();
+        for finding in &self.admission.findings {
+            let (least, count) = first.entry(&finding.path).or_insert((finding, 0));
+            *count += 1;
+            if (finding.level, &finding.spot) < (least.level, &least.spot) {
+                *least = finding;
+            }
+        }
+        first
     }
 
     /// Whether a file still is what its grant was when it ended: the changes that brought it were accepted.
@@ -100,6 +123,15 @@ impl Revision<'_> {
         });
         fresh.map(|proof| Record::Prove { trust: trust.clone(), proof: Box::new(proof.clone()) }).collect()
     }
+}
+
+/// What is wrong with a file, as a line.
+fn told(finding: &Finding, count: usize) -> String {
+    let Finding { path, spot, level: _, message, help: _ } = finding;
+    let place = spot.as_ref().map_or_else(String::new, |spot| format!(":{}:{}", spot.line, spot.column));
+    let more = if count > 1 { format!(" (`grantd plan` shows {} more)", count - 1) } else { String::new() };
+    let message: String = message.chars().take(LONGEST).collect();
+    format!("{path}{place}: {message}{more}")
 }
 
 /// Whether a record of it says anything new: by kind, since what comes and goes says so in words that move. A forge that is

@@ -22,6 +22,8 @@ pub struct Age {
     /// How far ahead small steps have taken it, and when the last was.
     crept: SignedDuration,
     crept_at: Duration,
+    /// When it last went ahead by more than has passed, or may have.
+    leapt: Timestamp,
 }
 
 struct Ahead {
@@ -54,6 +56,7 @@ impl Age {
                 wall,
                 crept,
                 crept_at: steady,
+                leapt: since,
             };
         };
         let (mut era, mut ahead) = (known.clone(), None);
@@ -65,7 +68,8 @@ impl Age {
         if beyond > TOLERANCE {
             ahead = Some(Ahead { before: known.clone(), since: known.at(steady) });
         }
-        Self { era, ahead, wall, crept, crept_at: steady }
+        let leapt = if ahead.is_some() { era.at(steady) } else { Timestamp::MIN };
+        Self { era, ahead, wall, crept, crept_at: steady, leapt }
     }
 
     /// Looks at the machine's clock. Answers what has to be put on record before time goes on from there.
@@ -78,12 +82,16 @@ impl Age {
             // The clock was behind the journal when the machine began, and has caught up.
             self.era = Era { zero: back(wall, steady), unsure: false, ..self.era.clone() };
             let since = self.era.since;
+            self.leapt = wall;
             return Some(self.clocked(steady, off, since, "the machine's clock has caught up"));
         }
         if self.era.unsure && off.abs() <= TOLERANCE {
             self.era.unsure = false;
             let since = self.era.since;
             return Some(self.clocked(steady, SignedDuration::ZERO, since, "the machine's clock is right"));
+        }
+        if off > TOLERANCE {
+            self.leapt = wall;
         }
         if off > SignedDuration::ZERO {
             // Many small steps are a large one: what they come to wears off within a day.
@@ -94,6 +102,7 @@ impl Age {
             if self.crept > TOLERANCE && self.ahead.is_none() {
                 let zero = back(wall, steady).checked_sub(self.crept).unwrap_or(self.era.zero);
                 self.ahead = Some(Ahead { before: Era { zero, ..self.era.clone() }, since: wall });
+                self.leapt = wall;
             }
             self.era.zero = back(wall, steady);
             return None;
@@ -104,7 +113,7 @@ impl Age {
         }
         let since = ahead.since;
         self.era = Era { zero: back(wall, steady), ..self.era.clone() };
-        (self.ahead, self.crept) = (None, SignedDuration::ZERO);
+        (self.ahead, self.crept, self.leapt) = (None, SignedDuration::ZERO, Timestamp::MIN);
         Some(self.clocked(steady, off, since, "the machine's clock was put right"))
     }
 
@@ -134,11 +143,17 @@ impl Age {
         let since = self.ahead.as_ref().map_or(self.era.since, |ahead| ahead.since);
         self.era = Era { zero: back(wall, steady), unsure: false, ..self.era.clone() };
         (self.ahead, self.wall, self.crept) = (None, wall, SignedDuration::ZERO);
+        self.leapt = if step > SignedDuration::ZERO { wall } else { self.leapt.min(wall) };
         let mut record = self.clocked(steady, step, since, because);
         if let Record::Clock { accepted, .. } = &mut record {
             *accepted = true;
         }
         record
+    }
+
+    /// When it last went ahead by more than has passed, or may have: since then it says how long ago something was.
+    pub fn leapt(&self) -> Timestamp {
+        self.leapt
     }
 
     pub fn now(&self, clock: &dyn Clock) -> Timestamp {

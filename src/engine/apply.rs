@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::model::{Binding, Event, Fate, Record, Step, Text, Trouble, TroubleKind, Verb, Write};
+use crate::model::{Binding, Event, Fate, Hold, Off, Record, Step, Text, Trouble, TroubleKind, Verb, Write};
 
 use super::{
     Counted, Cycle, Happening,
@@ -24,6 +24,7 @@ pub struct Executor {
     flights: BTreeMap<u64, Flight>,
     pending: Counted<BTreeSet<Binding>>,
     nonces: Nonces,
+    off: Off,
 }
 
 /// Where nonces come from; none where there is no randomness to be had.
@@ -46,7 +47,7 @@ struct Landed {
 
 impl Executor {
     pub fn new(writers: BTreeMap<&'static str, Arc<dyn Write>>, nonces: Nonces) -> Self {
-        Self { writers, flights: BTreeMap::new(), pending: Counted::default(), nonces }
+        Self { writers, flights: BTreeMap::new(), pending: Counted::default(), nonces, off: Off::new() }
     }
 
     /// The bindings with a call under way.
@@ -65,9 +66,16 @@ impl Executor {
         let nonce = (self.nonces)();
         for step in &mut steps {
             let target = cycle.parts.targets.get(step.binding.surface());
+            step.off = self.off.clone();
             step.nonce = nonce.clone().filter(|_| target.is_some_and(|target| target.recalls()));
         }
-        let (ends, gains): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.verb == Verb::Revoke);
+        // A renewal to an earlier end is one.
+        let shorter = |step: &Step| {
+            step.verb == Verb::Renew
+                && cycle.ledger().owned.get(&step.binding).is_some_and(|owned| step.until < owned.until)
+        };
+        let (ends, gains): (Vec<_>, Vec<_>) =
+            steps.into_iter().partition(|step| step.verb == Verb::Revoke || shorter(step));
         let failed =
             |step: &Step| cycle.ledger().owned.get(&step.binding).is_some_and(|owned| owned.hold.fails().is_some());
         let (again, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(failed);
@@ -79,6 +87,11 @@ impl Executor {
         let again: Vec<Step> = again.into_iter().map(|step| Step { intent: cycle.book.unreal(), ..step }).collect();
         let repeated: BTreeSet<u64> = again.iter().map(|step| step.intent).collect();
         ready.extend(again);
+        // A debt over which somebody is granted is a debt no more: what was only counted of it is told.
+        let owned = &cycle.book.ledger().owned;
+        let sum = |step: &Step| cycle.tries.sum(&step.binding, &owned.get(&step.binding)?.stamp());
+        let sums: Vec<Record> = gains.iter().filter_map(sum).collect();
+        cycle.book.write_anyway(now, sums);
         for gains in batches(gains) {
             let Some(lines) = cycle.book.write(now, gains.iter().map(intent).collect()) else { break };
             ready.extend(number(gains, &lines));
@@ -128,6 +141,16 @@ impl Executor {
         }
     }
 
+    /// Lets no call go out any more that gives these. One that is on its way is found out about by its fate.
+    pub fn call_off(&self, bindings: &[Binding]) {
+        if bindings.is_empty() {
+            return;
+        }
+        let bindings: BTreeSet<&Binding> = bindings.iter().collect();
+        let gives = |flight: &&Flight| flight.step.verb != Verb::Revoke && bindings.contains(&flight.step.binding);
+        self.flights.values().filter(gives).for_each(|flight| self.off.call(flight.step.intent));
+    }
+
     /// Records what writers told. Every step gets exactly one fate.
     pub fn absorb(&mut self, cycle: &mut Cycle, happenings: Vec<Happening>) {
         let now = cycle.now();
@@ -174,14 +197,18 @@ impl Executor {
 
     fn land(&mut self, cycle: &mut Cycle, intent: u64, fate: Fate, knew: jiff::Timestamp) -> Option<Landed> {
         let Flight { step, asked, request, again } = self.flights.remove(&intent)?;
+        self.off.over(intent);
         self.pending.remove(&step.binding);
         cycle.changed(&step.binding);
         tell(cycle, &step, &fate);
         let stamp = step.stamp();
         let mut before = Vec::new();
         if again {
-            let recorded = cycle.book.ledger().owned.get(&step.binding).and_then(|owned| owned.hold.fails());
-            if let (Fate::Failed(trouble) | Fate::Unknown(trouble), Some(recorded)) = (&fate, recorded) {
+            let hold = cycle.book.ledger().owned.get(&step.binding).map(|owned| &owned.hold);
+            let recorded = hold.and_then(|hold| hold.fails());
+            // That the answer to a revocation was lost must be known when the next one finds nothing.
+            let lost = matches!((&fate, hold), (Fate::Unknown(_), Some(Hold::Revoking { perhaps: false, .. })));
+            if let (Fate::Failed(trouble) | Fate::Unknown(trouble), Some(recorded), false) = (&fate, recorded, lost) {
                 match cycle.tries.failed(&step.binding, recorded, trouble, request.as_ref(), knew, &stamp) {
                     Heard::Counted => return None,
                     Heard::Sum(sum) => return Some(Landed { before: vec![*sum], opens: None, fate: None }),
@@ -204,6 +231,7 @@ impl Executor {
             intent: _,
             nonce: _,
             stated: _,
+            off: _,
         } = step;
         let fate = Record::Fate { intent, verb, binding, cause, until, fate, request, asked, knew, stamp };
         Some(Landed { before, opens, fate: Some(fate) })
@@ -233,7 +261,8 @@ fn tell(cycle: &Cycle, step: &Step, fate: &Fate) {
 }
 
 fn intent(step: &Step) -> Record {
-    let Step { verb, binding, until, holders, cause, act_by, before, nonce, origin: _, intent: _, stated: _ } = step;
+    let Step { verb, binding, until, holders, cause, act_by, before, nonce, origin: _, intent: _, stated: _, off: _ } =
+        step;
     Record::Intend {
         verb: *verb,
         binding: binding.clone(),

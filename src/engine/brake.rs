@@ -101,7 +101,7 @@ fn key(step: &Step) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Binding, Cause, Holders, Plan, Seen, Verb};
+    use crate::model::{Binding, Cause, Holders, Off, Plan, Seen, Verb};
 
     fn step(second: i64) -> Step {
         Step {
@@ -116,6 +116,7 @@ mod tests {
             intent: 0,
             nonce: None,
             stated: None,
+            off: Off::default(),
         }
     }
 

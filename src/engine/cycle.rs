@@ -19,6 +19,7 @@ use super::{
     blind,
     counted::Counted,
     intake::Librarian,
+    looks::Sight,
     parts::{Happening, Outlook, Parts},
     spawn,
     still::Still,
@@ -42,8 +43,8 @@ pub struct Cycle {
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
-    /// Looks that are under way, and whether what they bring still counts: it does not where we changed something meanwhile.
-    pub(super) reading: Counted<BTreeMap<Binding, bool>>,
+    /// Looks that are under way.
+    pub(super) reading: Counted<BTreeMap<Binding, Sight>>,
     /// Lost answers that are being fetched.
     pub(super) recalling: Counted<BTreeSet<u64>>,
     pub(super) asking: Counted<BTreeMap<Selector, Option<Timestamp>>>,
@@ -138,7 +139,7 @@ impl Cycle {
         // Whatever was stamped with a moment that has not come yet would wait for it.
         self.survey.clear();
         self.asking.clear();
-        self.reading.values_mut().for_each(|counts| *counts = false);
+        self.reading.values_mut().for_each(|sight| *sight = Sight::Stale);
         self.since = self.since.min(now);
         self.answered = self.answered.map(|at| at.min(now));
         self.troubles.clamp(now);
@@ -214,7 +215,7 @@ impl Cycle {
         self.book.write(now, sums);
     }
 
-    /// Lets held withdrawals take effect now, as an operator signed off by digest.
+    /// Lets held withdrawals and suspensions take effect now, as an operator signed off by digest.
     pub fn release(&mut self, grants: Vec<GrantId>, digest: &str) -> bool {
         let now = self.now();
         grants.is_empty() || self.book.write(now, vec![Record::Release { grants, digest: digest.into() }]).is_some()
@@ -252,8 +253,8 @@ impl Cycle {
     /// A call to this binding ended: what was seen of it before, or is being looked at now, says nothing any more.
     pub fn changed(&mut self, binding: &Binding) {
         self.survey.unsee(binding);
-        if let Some(counts) = self.reading.get_mut(binding) {
-            *counts = false;
+        if let Some(sight) = self.reading.get_mut(binding) {
+            *sight = Sight::Stale;
         }
     }
 

@@ -162,6 +162,7 @@ impl Daemon {
             self.took = self.cycle.parts.clock.steady().saturating_sub(begin);
         }
         self.gathers = None;
+        self.executor.call_off(&outlook.plan.off);
         if outlook.plan.steps.is_empty() {
             return outlook;
         }

@@ -63,6 +63,24 @@ pub fn unkept(why: Option<Text>) -> Option<Standstill> {
     Some(Standstill::new(Still::Unkept, text))
 }
 
+/// What somebody else could change says who gets access.
+pub fn unguarded(policy: &Policy) -> Option<Standstill> {
+    policy.unguarded.as_ref().map(|why| Standstill::new(Still::Unguarded, &**why))
+}
+
+/// Whether what a revision says takes something away, or keeps what is there: that waits for no journal and no clock. An edit to an
+/// earlier end or to fewer entries, and a withdrawal that was held and is taken back.
+pub fn gives_nothing(record: &Record, ledger: &Ledger) -> bool {
+    match record {
+        Record::Restore { .. } => true,
+        Record::Amend { grant, asks, until, .. } => ledger.grants.get(grant).is_some_and(|terms| {
+            let fewer = asks.len() < terms.asks.len();
+            *until <= terms.until && (fewer || *until < terms.until)
+        }),
+        _ => false,
+    }
+}
+
 /// What may begin by now, as the ledger says, was not judged by this process yet: a key may be revoked since, or the file deleted
 /// while nobody ran. `heard`: Git answered this process, or failed to.
 pub fn unjudged(read: bool, heard: bool, policy: &Policy) -> Option<Standstill> {

@@ -9,15 +9,32 @@ use crate::model::{Binding, Reading, Recall, Recalled, Selector, Trouble, Troubl
 
 use super::{Broke, Cycle, Happening, blind};
 
+/// A look that is under way, and whether what it brings still counts: it does not where we changed something meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    Counts,
+    Stale,
+    /// It does not count, and somebody asked meanwhile: it is made again.
+    Again,
+}
+
 impl Cycle {
     /// A look came back. What it saw of a place that we changed meanwhile says nothing.
     pub(super) fn looked(&mut self, began: Timestamp, readings: Vec<Reading>) {
         self.tasks -= 1;
         self.blinds.tell(&readings);
         let now = self.now();
+        let mut again = BTreeSet::new();
         for reading in readings {
             let counts = match &reading {
-                Reading::Sight { binding, .. } => self.reading.remove(binding).unwrap_or(false),
+                Reading::Sight { binding, .. } => match self.reading.remove(binding) {
+                    Some(Sight::Counts) => true,
+                    Some(Sight::Again) => {
+                        again.insert(binding.clone());
+                        false
+                    }
+                    Some(Sight::Stale) | None => false,
+                },
                 Reading::Answer { selector, .. } => {
                     self.asking.insert(selector.clone(), Some(now));
                     true
@@ -27,6 +44,7 @@ impl Cycle {
                 self.survey.take(reading, began.min(now), now);
             }
         }
+        self.read(BTreeSet::new(), again);
     }
 
     /// It was found out what became of calls, or that it cannot be.
@@ -72,12 +90,13 @@ impl Cycle {
             }
         }
         for binding in bindings {
-            if let Some(surface) = known(binding.surface())
-                && !self.reading.contains_key(&binding)
-            {
-                // One that is under way, and whose answer counts no more, stays so.
-                self.reading.insert(binding.clone(), true);
-                tasks.entry(surface).or_default().1.push(binding);
+            let Some(surface) = known(binding.surface()) else { continue };
+            match self.reading.get_mut(&binding) {
+                Some(sight) => *sight = if *sight == Sight::Counts { Sight::Counts } else { Sight::Again },
+                None => {
+                    self.reading.insert(binding.clone(), Sight::Counts);
+                    tasks.entry(surface).or_default().1.push(binding);
+                }
             }
         }
         let began = self.now();

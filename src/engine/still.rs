@@ -56,6 +56,8 @@ pub struct Stamp {
     /// The numbers of what counts its changes.
     pub numbers: [u64; 11],
     pub policy: Same<Policy>,
+    /// When the engine's time last leapt.
+    pub leapt: Timestamp,
 }
 
 /// The very same, and not one that looks like it.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    decide::{FRESH, Ground, Reach, SETTLE, admit, close, desire, earliest, plan},
+    decide::{FRESH, Ground, Reach, SETTLE, admit, close, desire, earliest, plan, waiting},
     model::{Answer, Binding, Plan, Record, Selector, SourceError, Span, Standstill, Still},
 };
 
@@ -84,7 +84,11 @@ impl Cycle {
         Gates {
             distrust: distrust.map(|why| Standstill::new(Still::Clock, why)),
             // A head that is lost with this process begins nothing either.
-            unread: self.troubles.standstill().or_else(|| gate::unkept(self.parts.source.unkept())),
+            unread: self
+                .troubles
+                .standstill()
+                .or_else(|| gate::unkept(self.parts.source.unkept()))
+                .or_else(|| gate::unguarded(&self.parts.policy)),
             vanished: matches!(self.troubles.fetch(), Some(SourceError::NoBranch(_))),
             heard: self.heard,
             source: self.troubles.sentence(),
@@ -104,6 +108,7 @@ impl Cycle {
             silent: gate::silent(self.answered, self.book.ledger(), &self.parts.policy, now),
             numbers: [ledger, fault, starved, survey, reading, recalling, asking, intake, fresh, tries, pending],
             policy: Same(self.parts.policy.clone()),
+            leapt: self.age.leapt(),
         }
     }
 
@@ -128,7 +133,7 @@ impl Cycle {
         let policy = Reach::renew(&mut self.reach, &self.parts.policy, self.book.ledger());
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let mut outlook = Outlook { source: gates.source.clone(), ..Outlook::default() };
-        let (mut held, mut edge) = (Vec::new(), None);
+        let (held, edge);
         if let Some(intake) = &*self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
             outlook.findings = admission.findings;
@@ -141,15 +146,22 @@ impl Cycle {
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
             gate::alert(&self.book.write_anyway(now, admission.ends));
             // While the head is unread, the one before it begins nothing either.
-            if gates.distrust.is_none()
-                && gates.unread.is_none()
-                && let Some(lines) = self.book.write(now, admission.records)
-            {
-                gate::alert(&lines);
-                self.fresh.extend(news);
+            if gates.unread.is_none() {
+                let takes = |record: &&Record| gate::gives_nothing(record, self.book.ledger());
+                let takes: Vec<Record> = admission.records.iter().filter(takes).cloned().collect();
+                let trusted = gates.distrust.is_none();
+                match if trusted { self.book.write(now, admission.records) } else { None } {
+                    Some(lines) => {
+                        gate::alert(&lines);
+                        self.fresh.extend(news);
+                    }
+                    None => drop(self.book.write_anyway(now, takes)),
+                }
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
+        } else {
+            (held, edge) = (waiting(self.book.ledger(), now), None);
         }
         let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
         gate::alert(&self.book.write(now, freeze).unwrap_or_default());
@@ -212,6 +224,7 @@ impl Cycle {
             tries: self.tries.attempts(),
             standstill,
             now,
+            leapt: self.age.leapt(),
         };
         let mut plan = plan(&ground, &mut wanted);
         let mut ask = wanted.selectors.clone();
@@ -220,7 +233,9 @@ impl Cycle {
             (Some(None), _) => false,
             (Some(Some(at)), Some(Answer { places: Err(_), .. })) => {
                 let again = FRESH.after(*at);
-                plan.wake = earliest(plan.wake, again);
+                if again > now {
+                    plan.wake = earliest(plan.wake, again);
+                }
                 again <= now
             }
             // It was asked before a grant began that asks it too.

@@ -1,17 +1,13 @@
 //! A segment, read and checked line by line.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::io::{BufRead, Read};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    disk::failed,
     line::{self, Head, Said, Wrong, hex},
+    shelf::{LARGEST, Opened},
 };
 use crate::model::{JournalError, Line, Record};
 
@@ -73,11 +69,11 @@ impl Segment {
 /// Reads the segment that continues the chain after `before`. Gives each line of a complete batch to `each`, in order
 /// and only when its batch proved whole; `None` stands for the commit line. Memory is bounded by the largest batch.
 pub(super) fn walk<E: From<JournalError>>(
-    path: &Path,
+    opened: &Opened,
     before: Head,
     mut each: impl FnMut(Head, Option<Line>) -> Result<(), E>,
 ) -> Result<Segment, E> {
-    let mut reader = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed("open", path))?);
+    let mut reader = opened.bytes()?;
     let later = before.seq > 0;
     let mut segment = Segment { head: before.clone(), lines: 0, batches: 0, length: 0, first: 0, tail: 0 };
     let mut at = before;
@@ -88,10 +84,16 @@ pub(super) fn walk<E: From<JournalError>>(
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        reader.read_until(b'\n', &mut bytes).map_err(failed("read", path))?;
         let count = batch.len() as u64 + strange;
         let number = segment.lines + count + 1;
-        let corrupt = |what: String| JournalError::Corrupt(format!("{}, line {number}: {what}", path.display()));
+        let corrupt = |what: String| opened.damaged(number, &what);
+        // A file has its own length for a bound; what is compressed may stand for a thousand times as much.
+        let most = if opened.packed { LARGEST.saturating_sub(segment.tail) } else { u64::MAX - 1 };
+        let read = reader.by_ref().take(most + 1).read_until(b'\n', &mut bytes);
+        read.map_err(|error| opened.unread(number, error))?;
+        if bytes.len() as u64 > most {
+            return Err(opened.too_large(number).into());
+        }
         let expected = || line::commit(&at, count, &hex(&hash.clone().finalize()));
         let Some(text) = bytes.strip_suffix(b"\n") else {
             if !line::cut_short(&at, &bytes, &expected()) {
@@ -99,6 +101,12 @@ pub(super) fn walk<E: From<JournalError>>(
                 return Err(corrupt(what.into()).into());
             }
             segment.tail += bytes.len() as u64;
+            if opened.packed && (segment.tail > 0 || segment.batches == 0) {
+                return Err(corrupt(
+                    "it ends within a batch: only the last segment may, and that one is not compressed".into(),
+                )
+                .into());
+            }
             return Ok(segment);
         };
         segment.tail += bytes.len() as u64;
@@ -108,7 +116,7 @@ pub(super) fn walk<E: From<JournalError>>(
             Err(Wrong::Newer(what)) => {
                 let what = format!(
                     "{}, line {number}: {what}: a newer grantd wrote this journal; run that one",
-                    path.display()
+                    opened.path.display()
                 );
                 newer.get_or_insert(what);
                 strange += 1;

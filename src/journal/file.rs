@@ -11,6 +11,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    archive::Archived,
     chain::{Batch, Segment},
     disk::{self, Lock, failed},
     line::Head,
@@ -49,7 +50,9 @@ impl FileJournal {
         disk::make_folder(state)?;
         let lock = disk::lock(state)?;
         match read::segments(state) {
-            Err(JournalError::None(_)) => {}
+            Err(JournalError::None(_)) if Archived::read(state)?.is_none() => {}
+            // All that is left of one says what was archived of it.
+            Err(JournalError::None(_)) => return Err(JournalError::Exists(state.display().to_string())),
             Err(error) => return Err(error),
             Ok(_) => return Err(JournalError::Exists(state.display().to_string())),
         }

@@ -57,7 +57,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// How the line after `before` begins, whatever it says.
-fn opening(before: &Head) -> String {
+pub(super) fn opening(before: &Head) -> String {
     format!(r#"{{"seq":{},"prev":"{}","#, before.seq + 1, before.hash)
 }
 

@@ -1,18 +1,16 @@
 //! Reading without the lock: what a reader sees is whole batches, as far as they were written when it looked.
 
 use std::{
-    fs::{self, File},
-    io::{Read, Seek, SeekFrom},
+    collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-
 use super::{
+    archive::Archived,
     chain::{Segment, walk},
     disk::failed,
-    line::{Head, hex},
+    line::Head,
+    shelf::{self, Opened},
 };
 use crate::model::{JournalError, Line};
 
@@ -27,6 +25,8 @@ pub struct Verdict {
     pub head: Head,
     /// Bytes of an unfinished batch at the end: it is being written, or a crash left it.
     pub tail: u64,
+    /// What was moved to an archive, whether that was looked at or not.
+    pub archived: Option<Archived>,
 }
 
 /// The lines from the last checkpoint on. Takes no lock and changes nothing.
@@ -39,26 +39,49 @@ pub fn read(state: &Path) -> Result<Vec<Line>, JournalError> {
     look().or_else(|_| look())
 }
 
-/// Gives every line since the beginning to `each`, in order. Takes no lock and changes nothing.
-pub fn scan<E: From<JournalError>>(state: &Path, each: impl FnMut(Line) -> Result<(), E>) -> Result<(), E> {
-    verify(state, None, each).map(drop)
+/// Gives every line to `each`, in order: since the beginning, or since what is archived unless that is given, too. Takes no lock and
+/// changes nothing.
+pub fn scan<E: From<JournalError>>(
+    state: &Path,
+    archive: Option<&Path>,
+    each: impl FnMut(Line) -> Result<(), E>,
+) -> Result<Verdict, E> {
+    verify(state, archive, None, each)
 }
 
 /// Checks the whole chain, gives every line to `each`, and compares it with a place that was noted outside. The caller
-/// who folds the lines can hold each checkpoint against its fold. Takes no lock and changes nothing.
+/// who folds the lines can hold each checkpoint against its fold. What is archived is checked if its folder is given; else the
+/// chain begins with the last line there, as the state folder has it. Takes no lock and changes nothing.
 pub fn verify<E: From<JournalError>>(
     state: &Path,
+    archive: Option<&Path>,
     outside: Option<&Head>,
     mut each: impl FnMut(Line) -> Result<(), E>,
 ) -> Result<Verdict, E> {
-    let segments = segments(state)?;
-    let mut verdict = Verdict { lines: 0, batches: 0, segments: segments.len() as u64, head: Head::origin(), tail: 0 };
-    let mut found = None;
-    for (first, path) in &segments {
-        if verdict.tail > 0 || *first != verdict.head.seq + 1 {
-            return Err(gap(path, &verdict.head).into());
+    let (segments, archived) = everything(state, archive)?;
+    let mut head = match &archived {
+        Some(archived) if archive.is_none() => archived.head(),
+        _ => Head::origin(),
+    };
+    let mut found = outside.filter(|outside| head.seq > 0 && outside.seq == head.seq).map(|_| head.clone());
+    let mut verdict = Verdict {
+        lines: 0,
+        batches: 0,
+        segments: segments.len() as u64,
+        head: Head::origin(),
+        tail: 0,
+        archived: None,
+    };
+    for (first, opened) in &segments {
+        if verdict.tail > 0 || *first != head.seq + 1 {
+            return Err(opened.gap(&head).into());
         }
-        let segment = walk(path, verdict.head.clone(), |head, line| -> Result<(), E> {
+        let segment = walk(opened, head, |head, line| -> Result<(), E> {
+            if let Some(archived) =
+                archived.as_ref().filter(|archived| archived.to == head.seq && archived.head() != head)
+            {
+                return Err(archived.differs(state, &head).into());
+            }
             if outside.is_some_and(|outside| outside.seq == head.seq) {
                 found = Some(head);
             }
@@ -68,14 +91,20 @@ pub fn verify<E: From<JournalError>>(
             })
         })?;
         verdict.batches += segment.batches;
-        verdict.head = segment.head;
         verdict.tail = segment.tail;
+        head = segment.head;
     }
     if verdict.batches == 0 {
         return Err(unborn(state).into());
     }
+    verdict.head = head;
     let state = state.display();
     match (outside, found) {
+        (Some(outside), None) if outside.seq < verdict.head.seq => Err(JournalError::Archive(format!(
+            "line {} is archived and was not looked at: `--archive DIR` compares it",
+            outside.seq
+        ))
+        .into()),
         (Some(outside), None) => Err(JournalError::Corrupt(format!(
             "the journal in {state} is older than the checkpoint outside: it ends at line {}, that is at line {}",
             verdict.head.seq, outside.seq
@@ -85,8 +114,41 @@ pub fn verify<E: From<JournalError>>(
             "the journal in {state} differs from the checkpoint outside: expected {outside}, found {found}"
         ))
         .into()),
-        _ => Ok(verdict),
+        _ => Ok(Verdict { archived, ..verdict }),
     }
+}
+
+/// How often segments are looked for that have other names by the time when they are opened.
+const LOOKS: usize = 20;
+
+/// What there is to read, open, and what is archived.
+fn everything(state: &Path, archive: Option<&Path>) -> Result<(BTreeMap<u64, Opened>, Option<Archived>), JournalError> {
+    let open = || -> Result<BTreeMap<_, _>, JournalError> {
+        segments(state)?.into_iter().map(|(first, path)| Ok((first, Opened::new(&path)?))).collect()
+    };
+    // What is compressed or archived under our eyes has another name when it is opened; what is open can be read to its end.
+    let mut opened = (0..LOOKS).find_map(|_| open().ok()).map_or_else(open, Ok)?;
+    // Only now: what was taken away before we looked is in it.
+    let archived = Archived::read(state)?;
+    match (archive, &archived) {
+        (Some(archive), _) => {
+            for (first, path) in shelf::list(archive).map_err(failed("read the archive in", archive))? {
+                if let Entry::Vacant(place) = opened.entry(first) {
+                    place.insert(Opened { archived: true, ..Opened::new(&path)? });
+                }
+            }
+            if let Some(first) = opened.keys().next().filter(|first| **first > 1) {
+                return Err(JournalError::Archive(format!(
+                    "the archive in {} lacks what comes before line {first}: bring all that was archived into one folder",
+                    archive.display()
+                )));
+            }
+        }
+        // An archiving that broke off may have left what it had moved.
+        (None, Some(archived)) => opened.retain(|first, _| *first > archived.to),
+        (None, None) => {}
+    }
+    Ok((opened, archived))
 }
 
 /// The segment that a writer goes on with.
@@ -102,12 +164,16 @@ pub(super) fn latest(state: &Path, each: &mut dyn FnMut(Line)) -> Result<Latest,
     let mut segments = segments(state)?;
     let mut stillborn = None;
     while let Some((first, path)) = segments.pop() {
-        let before = match segments.last() {
-            None if first == 1 => Head::origin(),
-            None => return Err(gap(&path, &Head::origin())),
-            Some((_, before)) => last_line(before, first - 1)?,
-        };
-        let segment = walk(&path, before, |_, line| {
+        let opened = Opened::new(&path)?;
+        if opened.packed {
+            return Err(opened.damaged(
+                1,
+                "nothing follows this segment, and grantd compresses only what two others follow: a later one is missing, \
+                 or somebody else compressed it (then `gunzip` it)",
+            ));
+        }
+        let before = before(state, &segments, first, &opened)?;
+        let segment = walk(&opened, before, |_, line| {
             line.into_iter().for_each(&mut *each);
             Ok::<_, JournalError>(())
         })?;
@@ -121,6 +187,18 @@ pub(super) fn latest(state: &Path, each: &mut dyn FnMut(Line)) -> Result<Latest,
     Err(unborn(state))
 }
 
+/// The line before a segment: the last one of the segment before it, the last of `segments`, or of what is archived.
+fn before(state: &Path, segments: &[(u64, PathBuf)], first: u64, opened: &Opened) -> Result<Head, JournalError> {
+    match segments.last() {
+        Some((_, before)) => Opened::new(before)?.last_line(first - 1),
+        None if first == 1 => Ok(Head::origin()),
+        None => match Archived::read(state)? {
+            Some(archived) if archived.to == first - 1 => Ok(archived.head()),
+            _ => Err(opened.gap(&Head::origin())),
+        },
+    }
+}
+
 fn unborn(state: &Path) -> JournalError {
     JournalError::Corrupt(format!(
         "the journal in {} does not begin with a complete batch, though it was made with one",
@@ -128,54 +206,19 @@ fn unborn(state: &Path) -> JournalError {
     ))
 }
 
-fn gap(path: &Path, head: &Head) -> JournalError {
-    JournalError::Corrupt(format!(
-        "{}, line 1: expected the line before it, the segments before it end with line {}",
-        path.display(),
-        head.seq
-    ))
-}
-
 /// Whether the chain goes through a place where it ended before.
 pub(super) fn goes_through(state: &Path, head: &Head) -> Result<bool, JournalError> {
     let segments = segments(state)?;
     let Some(place) = segments.iter().rposition(|(first, _)| *first <= head.seq) else { return Ok(false) };
-    let Some((first, path)) = segments.get(place) else { return Ok(false) };
-    let before = match place.checked_sub(1).and_then(|before| segments.get(before)) {
-        Some((_, before)) => last_line(before, first - 1)?,
-        None => Head::origin(),
-    };
+    let Some(((first, path), earlier)) = segments.get(..=place).and_then(<[_]>::split_last) else { return Ok(false) };
+    let opened = Opened::new(path)?;
+    let before = before(state, earlier, *first, &opened)?;
     let mut found = false;
-    walk(path, before, |at, _| {
+    walk(&opened, before, |at, _| {
         found |= at == *head;
         Ok::<_, JournalError>(())
     })?;
     Ok(found)
-}
-
-/// The last line of a segment that another one follows, which must be line `seq`.
-fn last_line(path: &Path, seq: u64) -> Result<Head, JournalError> {
-    // Longer than any commit line.
-    const LONGEST: u64 = 512;
-    let mut end = Vec::new();
-    let mut read = || {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LONGEST)))?;
-        file.read_to_end(&mut end)
-    };
-    read().map_err(failed("read", path))?;
-    let line = end.split_inclusive(|byte| *byte == b'\n').next_back().unwrap_or_default();
-    let said: Value = serde_json::from_slice(line).unwrap_or_default();
-    let commits = said.get("commit").is_some_and(Value::is_object);
-    if !commits || said.get("seq").and_then(Value::as_u64) != Some(seq) || !line.ends_with(b"\n") {
-        return Err(JournalError::Corrupt(format!(
-            "{}, last line: expected the commit line {seq}, because the next segment begins with line {}",
-            path.display(),
-            seq + 1
-        )));
-    }
-    Ok(Head { seq, hash: hex(&Sha256::digest(line)) })
 }
 
 /// The folder of segments.
@@ -183,26 +226,18 @@ pub(super) fn folder(state: &Path) -> PathBuf {
     state.join("journal")
 }
 
-/// The segment whose first line is `first`.
+/// The segment whose first line is `first`, as it is written.
 pub(super) fn segment(state: &Path, first: u64) -> PathBuf {
-    folder(state).join(format!("{first:020}.jsonl"))
+    folder(state).join(shelf::name(first))
 }
 
 /// The first line's number and the path of each segment, in order. Without one: [`JournalError::None`].
 pub(super) fn segments(state: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
     let folder = folder(state);
     let none = || JournalError::None(state.display().to_string());
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(none()),
-        entries => entries.map_err(failed("read", &folder))?,
-    };
-    let mut segments = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(failed("read", &folder))?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
-        let first = stem.filter(|stem| stem.len() == 20).and_then(|stem| stem.parse().ok());
-        segments.extend(first.map(|first| (first, folder.join(&name))));
+    match shelf::list(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(none()),
+        Ok(segments) if segments.is_empty() => Err(none()),
+        listed => listed.map_err(failed("read", &folder)),
     }
-    segments.sort();
-    if segments.is_empty() { Err(none()) } else { Ok(segments) }
 }

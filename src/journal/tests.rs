@@ -11,6 +11,8 @@ use crate::model::{Journal, JournalError, Ledger, Line, Record};
 
 mod damage;
 mod format;
+mod moved;
+mod packed;
 mod writer;
 
 /// A moment that differs with `n`.
@@ -47,6 +49,17 @@ fn three() -> (TempDir, Vec<Line>) {
     (state, lines)
 }
 
+/// Four segments, three of which begin with a checkpoint.
+fn rotated() -> TempDir {
+    let (state, _) = three();
+    let (mut journal, _) = FileJournal::open(state.path(), at(3)).unwrap();
+    for n in 4..7 {
+        journal.checkpoint(at(n), &Ledger::default()).unwrap();
+        journal.append(at(n), vec![start(4), start(5)]).unwrap();
+    }
+    state
+}
+
 /// The segments' paths, in order.
 fn segments(state: &TempDir) -> Vec<PathBuf> {
     reader::segments(state.path()).unwrap().into_iter().map(|(_, path)| path).collect()
@@ -74,7 +87,7 @@ fn torn(state: &TempDir) -> Vec<(String, Vec<u8>)> {
 
 fn everything(state: &TempDir) -> Result<Vec<Line>, JournalError> {
     let mut lines = Vec::new();
-    super::scan(state.path(), |line| {
+    super::scan(state.path(), None, |line| {
         lines.push(line);
         Ok::<_, JournalError>(())
     })?;
@@ -82,7 +95,7 @@ fn everything(state: &TempDir) -> Result<Vec<Line>, JournalError> {
 }
 
 fn verify(state: &TempDir, outside: Option<&super::Head>) -> Result<super::Verdict, JournalError> {
-    super::verify(state.path(), outside, |_| Ok(()))
+    super::verify(state.path(), None, outside, |_| Ok(()))
 }
 
 /// Nobody takes the journal for whole, and the writer leaves every byte as it is.

@@ -61,6 +61,9 @@ pub enum JournalError {
     /// A complete line that is not what it should be.
     #[error("{0}")]
     Corrupt(String),
+    /// An archive of segments is not what it should be, or is not at hand. What the state folder holds is not touched by that.
+    #[error("{0}")]
+    Archive(String),
     /// A later release of grantd wrote it: what its lines say is not known here.
     #[error("{0}")]
     Newer(String),

@@ -144,6 +144,9 @@ pub struct Terms {
     /// No end ever lies beyond this: first start and the `max_duration` of then.
     pub ceiling: Timestamp,
     pub state: State,
+    /// The head in which its file was there again after a withdrawal that was held: the deletions before that are excused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Commit>,
     /// Who stands behind what it says now.
     #[serde(default)]
     pub vouched: Vouched,

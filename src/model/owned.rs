@@ -22,6 +22,20 @@ pub struct Owned {
     /// Since when it has to go: its first call to end it was intended then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Timestamp>,
+    /// Who had it when it was known last, while nobody knows whether those have it who came since by a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub had: Option<Box<Had>>,
+}
+
+/// Whose access was before a call for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Had {
+    pub holders: Holders,
+    pub origin: Option<Arc<Origin>>,
+    /// Since when it had to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Timestamp>,
 }
 
 /// Where in its life a binding is that is ours or may be. `decide::hold` has the table of how one becomes another; each has
@@ -42,10 +56,24 @@ pub enum Hold {
     Drifted { sure: Sure, retry: Option<Box<Attempt>> },
     /// Somebody took it away, and it is being given back: `drift: restore`.
     Restoring { sure: Sure, call: Box<Call> },
-    /// It has to go. Without `sure` nobody knows whether it ever came.
-    Revoking { sure: Option<Sure>, call: Option<Box<Call>>, retry: Option<Box<Attempt>> },
-    /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done.
-    Settling { wrote: Timestamp },
+    /// It has to go. Without `sure` nobody knows whether it ever came. `perhaps`: the answer to a call was lost that may have taken
+    /// it away, so that nobody knows who did if it is absent.
+    Revoking {
+        sure: Option<Sure>,
+        call: Option<Box<Call>>,
+        retry: Option<Box<Attempt>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        perhaps: bool,
+    },
+    /// It is gone, read back, and watched until the absence has settled. `wrote`: when the revocation was done. `retry`: grants that
+    /// failed since.
+    Settling {
+        wrote: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Box<Attempt>>,
+    },
+    /// It is gone, and not settled, and is being granted again.
+    Regranting { wrote: Timestamp, call: Box<Call> },
 }
 
 /// Why we say that access is ours.
@@ -105,23 +133,29 @@ impl Hold {
     /// The failures in a row of what is being tried.
     pub fn retry(&self) -> Option<&Attempt> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => call.retry.as_deref(),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => call.retry.as_deref(),
             Self::Uncertain(doubt) => doubt.retry.as_deref(),
-            Self::Held { retry, .. } | Self::Drifted { retry, .. } | Self::Revoking { retry, .. } => retry.as_deref(),
-            Self::Settling { .. } => None,
+            Self::Held { retry, .. }
+            | Self::Drifted { retry, .. }
+            | Self::Revoking { retry, .. }
+            | Self::Settling { retry, .. } => retry.as_deref(),
         }
     }
 
     pub fn retry_mut(&mut self) -> Option<&mut Attempt> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => {
-                call.retry.as_deref_mut()
-            }
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => call.retry.as_deref_mut(),
             Self::Uncertain(doubt) => doubt.retry.as_deref_mut(),
-            Self::Held { retry, .. } | Self::Drifted { retry, .. } | Self::Revoking { retry, .. } => {
-                retry.as_deref_mut()
-            }
-            Self::Settling { .. } => None,
+            Self::Held { retry, .. }
+            | Self::Drifted { retry, .. }
+            | Self::Revoking { retry, .. }
+            | Self::Settling { retry, .. } => retry.as_deref_mut(),
         }
     }
 
@@ -136,7 +170,10 @@ impl Hold {
     /// The call whose fate is not known.
     pub fn call(&self) -> Option<&Call> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => Some(call),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => Some(call),
             Self::Uncertain(doubt) => doubt.call.as_ref(),
             Self::Revoking { call, .. } => call.as_deref(),
             Self::Held { .. } | Self::Drifted { .. } | Self::Settling { .. } => None,
@@ -145,7 +182,10 @@ impl Hold {
 
     pub fn call_mut(&mut self) -> Option<&mut Call> {
         match self {
-            Self::Granting(call) | Self::Renewing { call, .. } | Self::Restoring { call, .. } => Some(call),
+            Self::Granting(call)
+            | Self::Renewing { call, .. }
+            | Self::Restoring { call, .. }
+            | Self::Regranting { call, .. } => Some(call),
             Self::Uncertain(doubt) => doubt.call.as_mut(),
             Self::Revoking { call, .. } => call.as_deref_mut(),
             Self::Held { .. } | Self::Drifted { .. } | Self::Settling { .. } => None,
@@ -160,7 +200,7 @@ impl Hold {
             | Self::Drifted { sure, .. }
             | Self::Restoring { sure, .. } => Some(*sure),
             Self::Revoking { sure, .. } => *sure,
-            Self::Granting(_) | Self::Uncertain(_) | Self::Settling { .. } => None,
+            Self::Granting(_) | Self::Uncertain(_) | Self::Settling { .. } | Self::Regranting { .. } => None,
         }
     }
 }
@@ -198,6 +238,7 @@ struct Stored {
     #[serde(default)]
     lost: Holders,
     ending: Option<Timestamp>,
+    had: Option<Box<Had>>,
     landed: Option<Landed>,
     #[serde(default)]
     disputed: bool,
@@ -230,15 +271,15 @@ struct Pending {
 
 impl From<Stored> for Owned {
     fn from(stored: Stored) -> Self {
-        let Stored { until, holders, origin, hold, lost, ending, .. } = &stored;
+        let Stored { until, holders, origin, hold, lost, ending, had, .. } = &stored;
         let (until, holders, origin, hold, ending) = (*until, holders.clone(), origin.clone(), hold.clone(), *ending);
-        let mut lost = lost.clone();
+        let (mut lost, had) = (lost.clone(), had.clone());
         let hold = hold.unwrap_or_else(|| stored.flags());
         // Whose it was is the same, where nothing says otherwise.
         if lost.is_empty() && matches!(hold, Hold::Drifted { .. } | Hold::Restoring { .. }) {
             lost.clone_from(&holders);
         }
-        Self { until, holders, origin, hold, lost, ending }
+        Self { until, holders, origin, hold, lost, ending, had }
     }
 }
 
@@ -252,6 +293,7 @@ impl Stored {
             hold: _,
             lost: _,
             ending: _,
+            had: _,
             landed,
             disputed,
             drifted,
@@ -271,13 +313,13 @@ impl Stored {
         };
         match (call(attempt.clone()), wrote) {
             (Some((Verb::Revoke, call)), _) => {
-                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt }
+                Hold::Revoking { sure: yes.then_some(sure), call: Some(call), retry: attempt, perhaps: true }
             }
             (Some((Verb::Grant, call)), _) if landed == Some(Landed::No) && !revoked => Hold::Granting(call),
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },
             (Some((Verb::Grant, call)), _) => Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt })),
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
-            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until) },
+            (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), retry: None },
             (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
             (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt })),

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,7 +81,46 @@ pub struct Step {
     /// What `--digest` covers in place of `until` where the end still depends on the time of day. Rare, and there are as many
     /// steps as access.
     pub stated: Option<Box<Stated>>,
+    /// Where it is said that the call is not wanted any more; for what has begun.
+    pub off: Off,
 }
+
+/// The calls that are under way and not wanted any more, by their intents. Looked at right before a call is made; no two steps differ
+/// by it.
+#[derive(Debug, Clone, Default)]
+pub struct Off(Option<Arc<Mutex<BTreeSet<u64>>>>);
+
+impl Off {
+    pub fn new() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    fn with<T: Default>(&self, look: impl FnOnce(&mut BTreeSet<u64>) -> T) -> T {
+        self.0.as_ref().map(|off| look(&mut off.lock().unwrap_or_else(PoisonError::into_inner))).unwrap_or_default()
+    }
+
+    /// The call must not be made any more, if it was not yet.
+    pub fn call(&self, intent: u64) {
+        self.with(|off| off.insert(intent));
+    }
+
+    /// The call has its fate.
+    pub fn over(&self, intent: u64) {
+        self.with(|off| off.remove(&intent));
+    }
+
+    pub fn called(&self, intent: u64) -> bool {
+        self.with(|off| off.contains(&intent))
+    }
+}
+
+impl PartialEq for Off {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Off {}
 
 impl Step {
     /// What a line about it repeats.
@@ -131,6 +174,8 @@ pub struct Plan {
     pub reads: Vec<Binding>,
     /// Calls whose answers were lost and must be fetched before more can be decided.
     pub recalls: Vec<Recall>,
+    /// Calls under way that give what nobody may have any more, or for longer.
+    pub off: Vec<Binding>,
     pub held: Vec<Held>,
     pub notes: Vec<Note>,
     /// Who stands behind the grants that the steps are for.

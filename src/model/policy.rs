@@ -15,6 +15,8 @@ pub struct Policy {
     pub restore: bool,
     /// Who must stand behind a grant.
     pub trust: Trusted,
+    /// What somebody else could change, so that what it says counts only for what it takes away: a sentence for an operator.
+    pub unguarded: Option<Text>,
 }
 
 /// An AWS account that grants may name.

@@ -24,6 +24,8 @@ pub enum Still {
     Unread,
     /// What was fetched cannot be kept.
     Unkept,
+    /// Somebody else could change what is trusted by its path.
+    Unguarded,
     /// What proofs are made with cannot be had.
     Untrusted,
     /// Nobody has looked yet at who stands behind the grants.

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 use tempfile::TempDir;
 
 use super::{git::Git, quarantine::ALTERNATES, tree};
-use crate::model::Text;
+use crate::model::{Text, guard_within};
 
 /// How the folders of throw-away repositories begin.
 const PREFIX: &str = "grantd-git-";
@@ -127,7 +127,12 @@ pub struct Aside {
 
 impl Aside {
     fn new(kept: &Git, folders: &[PathBuf], why: Option<Text>) -> Result<Self, String> {
-        let none = || "there is no folder to fetch into".to_owned();
+        let none =
+            || "there is no folder to fetch into that others may not write, or that is sticky as /tmp is".to_owned();
+        // Whoever may exchange what is made there has git run what he likes.
+        let own = rustix::process::geteuid().as_raw();
+        let folders = folders.iter().filter(|folder| guard_within(folder, own).is_ok());
+        let folders: &[PathBuf] = &folders.cloned().collect::<Vec<_>>();
         let place = choose(kept, folders, why.is_some()).ok_or_else(none)?;
         let failed = |e: io::Error| format!("nothing can be fetched into {}: {e}", place.display());
         folders.iter().for_each(|folder| remove_stale(folder));

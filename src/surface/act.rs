@@ -15,12 +15,26 @@ pub enum Act {
     Remove,
 }
 
-/// A grant or renewal that comes after its time must not land.
+/// A grant or renewal that comes after its time must not land, nor one that nobody wants any more.
 pub fn late(step: &Step, now: Timestamp) -> Option<Trouble> {
-    let by = step.act_by.filter(|by| step.verb != Verb::Revoke && now > *by)?;
+    if step.verb == Verb::Revoke {
+        return None;
+    }
+    if step.off.called(step.intent) {
+        return Some(called_off());
+    }
+    let by = step.act_by.filter(|by| now > *by)?;
     let detail =
         format!("it came at {}, after {}, when it had to be there; nothing was changed", moment(now), moment(by));
     Some(Trouble::new(TroubleKind::Unreachable, detail))
+}
+
+/// Why a call was not made that was under way.
+pub fn called_off() -> Trouble {
+    Trouble::new(
+        TroubleKind::Unreachable,
+        "called off before it was made: it is not asked for any more; nothing was changed",
+    )
 }
 
 /// What to do about `seen`. What is there and carries no mark of ours is not claimed by a grant: whether it is ours all the same
@@ -33,10 +47,9 @@ pub fn act(step: &Step, seen: &Seen) -> Act {
         (Verb::Grant, Seen::Present { ours: None }) => Act::Settled(Fate::Standing),
         (Verb::Grant, Seen::Present { ours: Some(_) } | Seen::Absent | Seen::Unread) => Act::Add,
         (Verb::Renew, Seen::Present { .. }) => Act::Add,
-        (Verb::Renew, Seen::Absent) => Act::Settled(Fate::Absent),
-        (Verb::Renew, Seen::Unread) => Act::Settled(Fate::Failed(unlooked())),
+        (Verb::Renew | Verb::Revoke, Seen::Absent) => Act::Settled(Fate::Absent),
+        (Verb::Renew | Verb::Revoke, Seen::Unread) => Act::Settled(Fate::Failed(unlooked())),
         (Verb::Revoke, Seen::Present { .. }) => Act::Remove,
-        (Verb::Revoke, Seen::Unread | Seen::Absent) => Act::Settled(Fate::Done),
     }
 }
 

@@ -132,7 +132,7 @@ async fn story(when: Option<When>) -> usize {
     assert!(ledger.owned.is_empty(), "{when:?}: still owned: {:?}", ledger.owned.keys());
     assert!(ledger.grants.is_empty(), "{when:?}: still live");
     sim.kill();
-    journal::verify(&sim.state(), None, |_| Ok::<_, JournalError>(())).unwrap();
+    journal::verify(&sim.state(), None, None, |_| Ok::<_, JournalError>(())).unwrap();
     let lines = sim.lines();
     let calls = |record: &Record| matches!(record, Record::Intend { .. });
     assert!(lines.iter().filter(|line| calls(&line.record)).count() >= 8);

@@ -4,10 +4,12 @@
 use grantd::{
     decide::status,
     model::{Cause, Hold, Policy, Record, Span, Verb},
-    surface::world::{Failure, On},
+    surface::world::{Failure, Latency, On},
 };
+use jiff::SignedDuration;
+use std::time::Duration;
 
-use crate::ends::{ADMIN, HOST, Story, nine, run};
+use crate::ends::{ADMIN, GROUP, HOST, POLICY, Story, nine, run};
 
 /// The first of two grants had it, and somebody took it away and that is on record.
 async fn taken(story: &mut Story) {
@@ -159,4 +161,313 @@ fn nothing_is_given_over_drift_while_granting_stands_still() {
             assert!(!story.has(ADMIN), "{:?}", grants(&story));
         });
     }
+}
+
+fn take_group(story: &Story) {
+    story
+        .world
+        .edit(|state| {
+            let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+            users.iter_mut().for_each(|(_, user)| user.groups.clear());
+        })
+        .unwrap();
+}
+
+/// A history that nobody accepted deletes the file: the grant is suspended.
+async fn suspend(story: &mut Story, id: &str) {
+    let at = story.clock_now();
+    story.sim.repo.git(at, &["commit", "--quiet", "--amend", "--allow-empty", "--message", "another history"]);
+    withdraw(story, id);
+    story.sim.poll().await;
+}
+
+/// An operator accepts that history with the file in it: the grant goes on.
+async fn resume(story: &mut Story) {
+    story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+    story.sim.accept("agreed on").await;
+    story.sim.start();
+    story.sim.poll().await;
+}
+
+/// Nobody looked since somebody took it away. What grantd then means to end itself was gone already, and is not given back.
+#[test]
+fn what_was_gone_when_it_had_to_go_was_taken_by_hand() {
+    for (restart, fails) in [(false, 0), (true, 0), (false, 2), (true, 2)] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "20h", &[HOST, POLICY]).await;
+            assert!(story.has(ADMIN));
+            take(&story);
+            if fails > 0 {
+                // Where the first call failed, nobody knows what it found: the next one does.
+                story.fault(On::Write, Failure::Throttled, Some(fails));
+            }
+            suspend(&mut story, "jdoe-one").await;
+            again(&mut story, restart);
+            story.pass(Span::minutes(1)).await;
+            resume(&mut story).await;
+            story.pass(Span::minutes(30)).await;
+            story.sim.sweep().await;
+            assert!(!story.has(ADMIN), "given back: {:?}", grants(&story));
+            assert_eq!(shown(&story, "jdoe-one"), ["live", "drifted"], "{:?}", story.hold());
+        });
+    }
+}
+
+/// A call whose answer is lost may be what took it away: then it is given again.
+#[test]
+fn what_our_own_call_took_away_is_given_again() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "20h", &[HOST, POLICY]).await;
+            story.fault(On::Write, Failure::LostReply, Some(1));
+            suspend(&mut story, "jdoe-one").await;
+            assert!(!story.has(ADMIN));
+            again(&mut story, restart);
+            story.pass(Span::minutes(1)).await;
+            resume(&mut story).await;
+            story.pass(Span::minutes(30)).await;
+            assert!(story.has(ADMIN), "{:?}", story.hold());
+            assert_eq!(shown(&story, "jdoe-one"), ["live", "live"]);
+        });
+    }
+}
+
+/// Whoever asks after it was taken away asks anew, whether or not somebody looked in between, and whatever becomes of the end.
+#[test]
+fn who_asks_after_it_was_taken_away_has_not_lost_it() {
+    for access in [GROUP, HOST] {
+        for (ttl, restart) in [("10m", false), ("10m", true), ("20h", false), ("20h", true)] {
+            run(async |mut story| {
+                story.grant("jdoe-one", "10h", &[access]).await;
+                take(&story);
+                take_group(&story);
+                story.grant("jdoe-two", ttl, &[access]).await;
+                again(&mut story, restart);
+                story.sim.sweep().await;
+                assert_eq!(shown(&story, "jdoe-one"), ["drifted"], "{access} {ttl}");
+                assert_eq!(shown(&story, "jdoe-two"), ["live"], "{access} {ttl}: {:?}", story.hold());
+                let asked = grants(&story);
+                assert_eq!(asked.last().unwrap(), &(vec!["jdoe-two".to_owned()], Cause::Merged), "{asked:?}");
+                // What is taken away once more is lost by both.
+                take(&story);
+                take_group(&story);
+                story.sim.sweep().await;
+                story.pass(Span::minutes(6)).await;
+                story.sim.sweep().await;
+                assert_eq!(shown(&story, "jdoe-two"), ["drifted"], "{access} {ttl}");
+                assert_eq!(grants(&story).len(), asked.len(), "{access} {ttl}");
+            });
+        }
+    }
+}
+
+/// A grant that joined was there before somebody took it away: it has lost it like the others.
+#[test]
+fn who_joined_before_it_was_taken_away_has_lost_it() {
+    for access in [GROUP, HOST] {
+        for (ttl, restart) in [("10m", false), ("20h", false), ("10m", true), ("20h", true)] {
+            run(async |mut story| {
+                story.grant("jdoe-one", "10h", &[access]).await;
+                story.grant("jdoe-two", ttl, &[access]).await;
+                take(&story);
+                take_group(&story);
+                again(&mut story, restart);
+                story.sim.sweep().await;
+                for id in ["jdoe-one", "jdoe-two"] {
+                    assert_eq!(shown(&story, id), ["drifted"], "{access} {ttl} {id}");
+                }
+                assert_eq!(grants(&story).len(), 1);
+            });
+        }
+    }
+}
+
+/// A grant over a debt that never came about takes nothing of it: whose it was, and since when it is owed.
+#[test]
+fn a_grant_that_failed_over_a_debt_leaves_it_as_it_was() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "1h", &[HOST]).await;
+            story.fault(On::Write, Failure::Throttled, None);
+            story.pass(Span::minutes(61)).await;
+            story.grant("jdoe-two", "10m", &[HOST]).await;
+            again(&mut story, restart);
+            story.pass(Span::minutes(20)).await;
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            let owed = status(ledger, &story.sim.policy, story.clock_now()).owed;
+            let shown: Vec<(Vec<&str>, String)> = owed
+                .iter()
+                .map(|owing| (owing.grants.iter().map(|id| id.as_str()).collect(), owing.ended.to_string()))
+                .collect();
+            assert_eq!(shown, [(vec!["jdoe-one", "jdoe-two"], "2026-11-20T10:00:00Z".to_owned())]);
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            story.pass(Span::minutes(6)).await;
+            assert!(!story.has(ADMIN));
+        });
+    }
+}
+
+/// The same where nobody knows what became of the call by which he asked: it was not there for him.
+#[test]
+fn who_asks_by_a_call_whose_answer_is_lost_has_not_lost_it() {
+    for access in [GROUP, HOST] {
+        for (kill, look) in [(false, false), (true, false), (false, true), (true, true)] {
+            run(async |mut story| {
+                story.grant("jdoe-one", "10h", &[access]).await;
+                take(&story);
+                take_group(&story);
+                if kill {
+                    story.world.edit(|state| state.latency = Some(Latency(Duration::from_secs(2)))).unwrap();
+                } else {
+                    story.fault(On::Write, Failure::LostReply, Some(1));
+                }
+                let text = format!("requester: jdoe\npurpose: p\nttl: 20h\naccess:\n  - {access}\n");
+                story.sim.repo.write("jdoe-two.yaml", &text);
+                story.sim.repo.commit(story.clock_now(), "two");
+                let daemon = story.sim.daemon.as_mut().unwrap();
+                daemon.cycle.fetch();
+                while daemon.executor.pending().is_empty() {
+                    daemon.turn();
+                    story.clock.advance(SignedDuration::from_secs(3));
+                    let next = tokio::time::timeout(Duration::from_millis(50), daemon.cycle.next());
+                    if let Ok(happening) = next.await {
+                        daemon.absorb(happening);
+                    }
+                }
+                assert_eq!(story.intents(Verb::Renew), 1);
+                if kill {
+                    story.sim.kill();
+                    story.world.edit(|state| state.latency = None).unwrap();
+                    story.sim.start();
+                }
+                if look {
+                    story.sim.sweep().await;
+                }
+                story.pass(Span::minutes(10)).await;
+                story.sim.sweep().await;
+                assert_eq!(shown(&story, "jdoe-one"), ["drifted"], "{access}");
+                assert_eq!(shown(&story, "jdoe-two"), ["live"], "{access}: {:?}", story.hold());
+            });
+        }
+    }
+}
+
+/// A grant that fails while the absence of another settles changed nothing: it settles all the same, and what somebody adds from then
+/// on is his. Until then it is ours to end.
+#[test]
+fn a_grant_that_fails_leaves_an_absence_to_settle() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "3m", &[GROUP]).await;
+            story.pass(Span::minutes(4)).await;
+            story.fault(On::Write, Failure::Denied, None);
+            story.grant("jdoe-two", "1h", &[GROUP]).await;
+            again(&mut story, restart);
+            story.pass(Span::minutes(20)).await;
+            let cycle = &story.sim.daemon.as_ref().unwrap().cycle;
+            let told = status(cycle.ledger(), &story.sim.policy, story.clock_now());
+            assert_eq!((told.owed.len(), told.waiting.len()), (0, 1), "{:?}", cycle.ledger().owned);
+            story
+                .world
+                .edit(|state| {
+                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+                })
+                .unwrap();
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            story.pass(Span::minutes(90)).await;
+            story.sim.sweep().await;
+            assert!(story.has("members: jdoe"), "it was somebody's own: {:?}", grants(&story));
+        });
+    }
+    // What appears before it has settled is ours to end.
+    run(async |mut story| {
+        story.grant("jdoe-one", "3m", &[GROUP]).await;
+        story.pass(Span::minutes(4)).await;
+        story.fault(On::Write, Failure::Denied, None);
+        story.grant("jdoe-two", "1h", &[GROUP]).await;
+        story
+            .world
+            .edit(|state| {
+                let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+                users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+                state.faults.clear();
+            })
+            .unwrap();
+        story.pass(Span::minutes(90)).await;
+        story.sim.sweep().await;
+        assert!(!story.has("members: jdoe"));
+    });
+}
+
+/// Deleted in a head that is not accepted, many together, and then in one that is: what waits goes on waiting.
+#[test]
+fn a_suspension_that_is_held_is_not_hurried_by_the_head_that_is_accepted() {
+    for accept in [false, true] {
+        run(async |mut story| {
+            for number in 0..12 {
+                story.sim.repo.write(
+                    &format!("many-{number:02}.yaml"),
+                    &format!("requester: jdoe\npurpose: p\nttl: 20h\naccess:\n  - {GROUP}\n"),
+                );
+            }
+            story.grant("jdoe-one", "20h", &[GROUP]).await;
+            if accept {
+                story.sim.repo.git(nine(), &["commit", "--quiet", "--amend", "--allow-empty", "--message", "other"]);
+            } else {
+                for name in ["twin", "TWIN"] {
+                    story.sim.repo.write(&format!("{name}.yaml"), "no matter");
+                }
+            }
+            for number in 0..12 {
+                std::fs::remove_file(story.sim.repo.path.join(format!("grants/many-{number:02}.yaml"))).unwrap();
+            }
+            let began = story.clock_now();
+            story.sim.repo.commit(began, "by mistake");
+            story.sim.poll().await;
+            story.pass(Span::minutes(10)).await;
+            if accept {
+                story.sim.accept("agreed on").await;
+                story.sim.start();
+            } else {
+                for name in ["twin", "TWIN"] {
+                    std::fs::remove_file(story.sim.repo.path.join(format!("grants/{name}.yaml"))).unwrap();
+                }
+                // One more that goes for good is not held, and hurries nothing.
+                withdraw(&story, "jdoe-one");
+                story.sim.repo.commit(story.clock_now(), "no twins");
+            }
+            story.sim.poll().await;
+            story.pass(Span::minutes(5)).await;
+            let over = |story: &Story| story.sim.daemon.as_ref().unwrap().cycle.ledger().used.len();
+            assert_eq!(over(&story), usize::from(!accept), "{accept}");
+            story.pass(Span::minutes(14)).await;
+            assert_eq!(over(&story), usize::from(!accept), "{accept}");
+            story.pass(Span::minutes(17)).await;
+            assert_eq!(over(&story), 12 + usize::from(!accept), "{accept}");
+        });
+    }
+}
+
+/// A head that is refused for what else is in it suspends; the next one is good and has the old content: the access comes back.
+#[test]
+fn what_a_refused_head_suspended_comes_back_with_the_next_one() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "20h", &[GROUP]).await;
+        for name in ["twin", "TWIN"] {
+            story.sim.repo.write(&format!("{name}.yaml"), "no matter");
+        }
+        withdraw(&story, "jdoe-one");
+        story.sim.poll().await;
+        assert!(!story.has("members: jdoe"));
+        story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+        story.sim.poll().await;
+        assert!(story.has("members: jdoe"));
+        // A deletion in a good head is for good, reverted within one look or not.
+        withdraw(&story, "jdoe-one");
+        story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+        story.sim.poll().await;
+        assert!(!story.has("members: jdoe"));
+        assert_eq!(story.sim.daemon.as_ref().unwrap().cycle.ledger().used.len(), 1);
+    });
 }

@@ -437,12 +437,117 @@ fn no_step_of_the_clock_keeps_access() {
                         let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
                         assert!(ledger.owned.is_empty(), "{what}: {:?}", ledger.owned);
                         story.sim.kill();
-                        grantd::journal::verify(&story.sim.state(), None, |_| Ok::<_, grantd::model::JournalError>(()))
-                            .unwrap();
+                        grantd::journal::verify(&story.sim.state(), None, None, |_| {
+                            Ok::<_, grantd::model::JournalError>(())
+                        })
+                        .unwrap();
                     });
                 }
             }
         }
+    }
+}
+
+/// An edit that takes an entry out or moves the end earlier gives nothing: it waits for no clock that is to be trusted.
+#[test]
+fn less_is_asked_for_while_the_clock_is_wrong() {
+    for hours in [-1, 1] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "8h", &[POLICY, GROUP]).await;
+            story.grant("jdoe-two", "8h", &[HOST]).await;
+            story.clock.step(SignedDuration::from_hours(hours));
+            story.sim.work().await;
+            assert!(story.sim.outlook.standstill.is_some());
+            story.grant("jdoe-one", "8h", &[POLICY]).await;
+            assert!(!story.has("members: jdoe"), "{hours}: the entry is out");
+            // What is asked for anew, or for longer, waits.
+            story.grant("jdoe-three", "8h", &[GROUP]).await;
+            story.grant("jdoe-two", "2h", &[HOST]).await;
+            story.grant("jdoe-one", "20h", &[POLICY]).await;
+            assert!(!story.has("members: jdoe"));
+            for _ in 0..60 {
+                story.clock.advance(SignedDuration::from_secs(130));
+                story.sim.work().await;
+            }
+            assert!(!story.has(ADMIN), "{hours}: its end was moved earlier");
+            assert!(story.has(ATTACHED), "{hours}");
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            assert!(ledger.grants.values().all(|terms| terms.until <= Span::hours(8).after(terms.start)));
+        });
+    }
+}
+
+/// Somebody is protected by now, and the longer of two grants for him goes: the renewal to the earlier end gives nothing, and is made
+/// however long it takes.
+#[test]
+fn a_renewal_to_an_earlier_end_is_not_called_off() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "8h", &[HOST]).await;
+        story.grant("jdoe-two", "2h", &[HOST]).await;
+        story.sim.policy.limits.protected.users = vec!["CORP\\jdoe".into()].into_iter().collect();
+        let policy = story.sim.policy.clone();
+        story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy.into());
+        story.world.edit(|state| state.latency = Some(Latency(std::time::Duration::from_secs(2)))).unwrap();
+        std::fs::remove_file(story.sim.repo.path.join("grants/jdoe-one.yaml")).unwrap();
+        story.sim.repo.commit(story.clock_now(), "the longer one goes");
+        let daemon = story.sim.daemon.as_mut().unwrap();
+        daemon.cycle.fetch();
+        for _ in 0..40 {
+            daemon.turn();
+            story.clock.advance(SignedDuration::from_secs(1));
+            let next = tokio::time::timeout(std::time::Duration::from_millis(50), daemon.cycle.next());
+            if let Ok(happening) = next.await {
+                daemon.absorb(happening);
+            }
+        }
+        let renewed: Vec<bool> = story
+            .sim
+            .lines()
+            .into_iter()
+            .filter_map(|line| match line.record {
+                Record::Fate { verb: Verb::Renew, fate, .. } => Some(fate == grantd::model::Fate::Done),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(renewed, [true], "{}", story.world.show().unwrap());
+    });
+}
+
+/// A clock that leaps ahead makes no absence older than it is: what appears within five minutes of our last call is ours to end.
+#[test]
+fn a_leap_of_the_clock_settles_nothing() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "30m", &[POLICY]).await;
+            story.pass(Span::minutes(31)).await;
+            assert!(!story.has(ATTACHED));
+            story.clock.step(SignedDuration::from_hours(2));
+            story.sim.work().await;
+            if restart {
+                story.sim.kill();
+                story.sim.start();
+            }
+            let owned = |story: &Story| story.sim.daemon.as_ref().unwrap().cycle.ledger().owned.len();
+            for _ in 0..4 {
+                story.clock.advance(SignedDuration::from_secs(60));
+                story.sim.sweep().await;
+                assert_eq!(owned(&story), 1);
+            }
+            // AWS shows at last what it had not shown yet.
+            story
+                .world
+                .edit(|state| {
+                    let roles = &mut state.accounts.get_mut("123456789012").unwrap().roles;
+                    roles.get_mut("OpsOnCall").unwrap().policies.insert(ATTACHED.into());
+                })
+                .unwrap();
+            story.clock.advance(SignedDuration::from_secs(90));
+            story.sim.sweep().await;
+            assert!(!story.has(ATTACHED));
+            story.clock.advance(SignedDuration::from_secs(301));
+            story.sim.sweep().await;
+            assert_eq!(owned(&story), 0, "{:?}", story.hold());
+        });
     }
 }
 

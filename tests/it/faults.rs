@@ -8,8 +8,8 @@ use std::{
 
 use grantd::{
     model::{
-        BoxFuture, Change, Commit, Event, Log, Oid, Proof, Read, Reading, Recall, Recalled, Record, Selector, Source,
-        SourceError, Span, Step, Still, Text, Tree, Write,
+        BoxFuture, Change, Commit, Event, Fate, Log, Oid, Proof, Read, Reading, Recall, Recalled, Record, Selector,
+        Source, SourceError, Span, Step, Still, Text, Tree, Verb, Write,
     },
     source::GitSource,
     surface::{
@@ -425,4 +425,72 @@ async fn what_is_applied_by_digest_is_what_was_reviewed() {
     assert_eq!((digest(&first.plan), *fetches.lock().unwrap()), (reviewed, 1));
     let accepted: Vec<_> = sim.lines()[before..].iter().map(|line| format!("{:?}", line.record)).collect();
     assert_eq!(accepted.iter().filter(|record| record.starts_with("Accept")).count(), 1, "{accepted:#?}");
+}
+
+/// A writer whose steps wait for their turn.
+struct Queue(Arc<dyn Write>, Arc<tokio::sync::Semaphore>);
+
+impl Write for Queue {
+    fn write(&self, steps: Vec<Step>, events: UnboundedSender<Event>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let _turn = self.1.acquire().await.unwrap();
+            self.0.write(steps, events).await;
+        })
+    }
+}
+
+/// A grant whose call waits for its turn is withdrawn, or its end moved earlier: the call is not made.
+#[tokio::test]
+async fn a_call_that_waits_is_not_made_when_nobody_wants_it_any_more() {
+    for (shorter, renewal) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (mut sim, _, world) = town().await;
+        if renewal {
+            sim.repo.write("ops.yaml", &grant("Ops", "ttl: 1h"));
+            sim.repo.commit(after(1), "ops");
+            sim.poll().await;
+        }
+        let daemon = sim.daemon.as_mut().unwrap();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let writers = sim.cloud.writers().into_iter();
+        let writers = writers.map(|(name, writer)| (name, Arc::new(Queue(writer, gate.clone())) as Arc<dyn Write>));
+        daemon.executor = grantd::engine::Executor::new(writers.collect(), Box::new(|| None));
+        let before = sim.lines().len();
+        sim.repo.write("ops.yaml", &grant("Ops", "ttl: 4h"));
+        sim.repo.commit(after(2), "ops");
+        look(&mut sim).await;
+        assert_eq!(sim.daemon.as_ref().unwrap().executor.pending().len(), 1);
+        if shorter {
+            sim.repo.write("ops.yaml", &grant("Ops", "ttl: 2h"));
+        } else {
+            std::fs::remove_file(sim.repo.path.join("grants/ops.yaml")).unwrap();
+        }
+        sim.repo.commit(after(3), "not so long");
+        look(&mut sim).await;
+        gate.add_permits(1_000);
+        sim.work().await;
+        let called = sim.lines().split_off(before).into_iter().filter_map(|line| match line.record {
+            Record::Fate { verb, until, fate: Fate::Done, .. } if verb != Verb::Revoke => Some(until),
+            _ => None,
+        });
+        let called: Vec<Timestamp> = called.collect();
+        assert!(called.iter().all(|until| *until <= after(2 * 60 + 2)), "{shorter} {renewal}: {called:?}");
+        sim.advance(after(10)).await;
+        let expected: &[&str] = if shorter { &["Auditors", "Ops"] } else { &["Auditors"] };
+        assert_eq!(groups(&world), expected, "{shorter} {renewal}");
+    }
+}
+
+/// Fetches and decides, while calls wait.
+async fn look(sim: &mut Sim) {
+    let daemon = sim.daemon.as_mut().unwrap();
+    daemon.cycle.fetch();
+    loop {
+        let wake = daemon.turn().plan.wake;
+        if daemon.cycle.busy() {
+            let happening = daemon.cycle.next().await;
+            daemon.absorb(happening);
+        } else if wake.is_none_or(|wake| wake > daemon.cycle.now()) {
+            break;
+        }
+    }
 }

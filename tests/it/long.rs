@@ -429,6 +429,83 @@ async fn a_daemon_that_ends_well_leaves_no_failure_uncounted() {
     assert_eq!(tally(&kinds(&sim, "iam-group", end))["retried"], 1, "said once");
 }
 
+/// A mass withdrawal that was a mistake and is taken back at once is not made, though the journal was away all the while; and a later
+/// one is.
+#[tokio::test]
+async fn a_withdrawal_that_was_taken_back_while_the_journal_was_away_is_not_made() {
+    for mends in [false, true] {
+        let (mut sim, world, disk) = town().await;
+        let names: Vec<String> = (0..11).map(|n| format!("many-{n:02}.yaml")).collect();
+        let text = GRANT.replace("1h", "20h");
+        for name in &names {
+            sim.repo.write(name, &text);
+        }
+        sim.repo.commit(after(Span::minutes(1)), "many");
+        sim.poll().await;
+        disk.away.store(true, Ordering::SeqCst);
+        for name in &names {
+            std::fs::remove_file(sim.repo.path.join("grants").join(name)).unwrap();
+        }
+        sim.repo.commit(after(Span::minutes(2)), "by mistake");
+        sim.poll().await;
+        sim.repo.git(after(Span::minutes(3)), &["revert", "--no-edit", "HEAD"]);
+        sim.poll().await;
+        for minute in 4..30 {
+            sim.advance(after(Span::minutes(minute))).await;
+            sim.poll().await;
+        }
+        if mends {
+            disk.away.store(false, Ordering::SeqCst);
+        }
+        sim.advance(after(Span::minutes(90))).await;
+        sim.poll().await;
+        let ledger = sim.daemon.as_ref().unwrap().cycle.ledger();
+        assert_eq!(ledger.used.len(), 1, "the town's own grant is over, and no other: {:?}", ledger.used);
+        assert!(world.show().unwrap().contains("AmazonEC2ReadOnlyAccess"));
+        // One that goes for good goes, and a mistake that nobody takes back is made in the end.
+        std::fs::remove_file(sim.repo.path.join("grants/many-00.yaml")).unwrap();
+        sim.repo.commit(after(Span::minutes(91)), "one");
+        sim.poll().await;
+        sim.advance(after(Span::minutes(122))).await;
+        assert_eq!(sim.daemon.as_ref().unwrap().cycle.ledger().used.len(), 2);
+        disk.away.store(false, Ordering::SeqCst);
+        sim.advance(after(Span::minutes(124))).await;
+        let lines = sim.lines();
+        let restores = lines.iter().filter(|line| matches!(line.record, Record::Restore { .. })).count();
+        assert_eq!(restores, 11, "once each");
+        assert_eq!(over(&sim), sim.daemon.as_ref().unwrap().cycle.ledger().used.len());
+    }
+}
+
+/// How many ids are over by what is on record.
+fn over(sim: &Sim) -> usize {
+    ledger(sim.lines()).used.len()
+}
+
+/// An edit that takes an entry out, or moves the end earlier, gives nothing: it waits for no journal.
+#[tokio::test]
+async fn less_is_asked_for_while_the_journal_is_away() {
+    let (mut sim, world, disk) = town().await;
+    sim.repo.write("jdoe-two.yaml", &GRANT.replace("1h", "8h"));
+    sim.repo.commit(after(Span::minutes(1)), "two");
+    sim.poll().await;
+    disk.away.store(true, Ordering::SeqCst);
+    // The end of the first is the later one's by now: the access is renewed to the earlier end.
+    let short = GRANT.replace("1h", "2h");
+    let without = short.lines().filter(|line| !line.contains("iam-group")).collect::<Vec<_>>().join("\n");
+    sim.repo.write("jdoe-two.yaml", &without);
+    sim.repo.commit(after(Span::minutes(2)), "less");
+    sim.poll().await;
+    sim.advance(after(Span::minutes(61))).await;
+    assert_eq!(present(&world), 1, "the entry is out, and the first grant over");
+    sim.advance(after(Span::minutes(122))).await;
+    assert_eq!(present(&world), 0, "its end was moved earlier");
+    disk.away.store(false, Ordering::SeqCst);
+    sim.advance(after(Span::minutes(130))).await;
+    let amended = sim.lines().iter().filter(|line| matches!(line.record, Record::Amend { .. })).count();
+    assert_eq!(amended, 1, "once");
+}
+
 /// A journal that can be read and takes nothing is not back, though nothing is owed to it: that would be told, and tried, at every turn.
 #[test]
 fn a_journal_is_back_when_it_takes_a_line() {

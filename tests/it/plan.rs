@@ -52,6 +52,7 @@ fn a_look_that_took_long_is_good_for_one_decision() {
                 tries: &tries,
                 standstill: None,
                 now,
+                leapt: jiff::Timestamp::MIN,
             },
             &mut wanted,
         )

@@ -13,8 +13,8 @@ use grantd::{
         here, ledger, parse, plan,
     },
     model::{
-        Binding, Change, Commit, FORMAT, Fate, GrantId, Hold, Ledger, Line, Oid, Plan, Policy, Reading, Record, Seen,
-        Span, Step, Survey, Trouble, TroubleKind, Verb,
+        Binding, Change, Commit, FORMAT, Fate, GrantId, Hold, Holders, Ledger, Line, Oid, Plan, Policy, Reading,
+        Record, Seen, Span, Step, Survey, Trouble, TroubleKind, Verb,
     },
 };
 use jiff::Timestamp;
@@ -96,6 +96,10 @@ struct House {
     race: BTreeSet<Binding>,
     /// What somebody took away while it was ours.
     taken: BTreeSet<Binding>,
+    /// Who had it whenever somebody took it away.
+    robbed: BTreeMap<Binding, Holders>,
+    /// Where an answer was lost: for whom it was when somebody took it away nobody can tell.
+    blurred: BTreeSet<Binding>,
     faults: (u8, u8),
     batch: u8,
     /// First starts and ids that were over, as the test saw them.
@@ -119,6 +123,8 @@ impl House {
             cloud: BTreeMap::new(),
             race: BTreeSet::new(),
             taken: BTreeSet::new(),
+            robbed: BTreeMap::new(),
+            blurred: BTreeSet::new(),
             faults: (0, 0),
             batch: 0,
             starts: BTreeMap::new(),
@@ -219,6 +225,7 @@ impl House {
             tries: &tries,
             standstill: None,
             now: self.now,
+            leapt: jiff::Timestamp::MIN,
         };
         plan(&ground, &mut wanted)
     }
@@ -346,12 +353,14 @@ impl House {
                     matches!(hold, Hold::Granting(_) | Hold::Uncertain(_) | Hold::Revoking { sure: None, .. })
                 });
                 assert!(unknown || ours != Some(&false), "removed what was not ours: {binding}");
-                self.cloud.remove(&binding);
                 self.taken.remove(&binding);
-                Fate::Done
+                if self.cloud.remove(&binding).is_some() { Fate::Done } else { Fate::Absent }
             }
         };
         let fate = if matches!(fault, Some(1 | 2)) { Fate::Unknown(trouble) } else { came };
+        if matches!(fate, Fate::Unknown(_)) {
+            self.blurred.insert(binding.clone());
+        }
         self.survey.unsee(&binding);
         let fate = Record::Fate {
             intent,
@@ -420,7 +429,9 @@ impl House {
                     self.add(&binding);
                 } else {
                     let gone = self.cloud.remove(&binding).is_some();
-                    if gone && self.ledger.owned.contains_key(&binding) {
+                    if let Some(owned) = self.ledger.owned.get(&binding).filter(|_| gone) {
+                        let robbed = self.robbed.entry(binding.clone()).or_default();
+                        *robbed = robbed.and(&owned.holders);
                         self.taken.insert(binding.clone());
                     }
                 }
@@ -453,6 +464,11 @@ impl House {
         self.over.extend(self.ledger.used.keys().cloned());
         if self.faults.0 > 0 || self.batch > 0 {
             return;
+        }
+        for (binding, owned) in self.ledger.owned.iter().filter(|(binding, _)| !self.blurred.contains(binding)) {
+            let robbed = self.robbed.get(binding).cloned().unwrap_or_default();
+            let more = owned.lost.without(&robbed);
+            assert!(more.is_empty(), "taken from nobody who asked by then: {binding} {more:?}");
         }
         // What live grants come to, reckoned apart from `desire`: it is there, and ends with the last of them.
         let mut ends: BTreeMap<Binding, Timestamp> = BTreeMap::new();

@@ -244,7 +244,7 @@ impl Sim {
     /// Every line of the journal so far.
     pub fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        journal::scan(&self.state(), |line| -> Result<(), grantd::model::JournalError> {
+        journal::scan(&self.state(), None, |line| -> Result<(), grantd::model::JournalError> {
             lines.push(line);
             Ok(())
         })

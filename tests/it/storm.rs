@@ -403,7 +403,7 @@ async fn weather(ops: &[Op]) {
     once.dedup();
     assert_eq!(once.len(), started.len(), "an id began twice");
     storm.sim.kill();
-    grantd::journal::verify(&storm.sim.state(), None, |_| Ok::<_, grantd::model::JournalError>(())).unwrap();
+    grantd::journal::verify(&storm.sim.state(), None, None, |_| Ok::<_, grantd::model::JournalError>(())).unwrap();
 }
 
 #[test]

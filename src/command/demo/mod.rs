@@ -16,9 +16,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{cli::Demo, engine::Daemon};
+use crate::{cli::Demo, config::Config, engine::Daemon};
 
-use super::{output, setup, setup::Setup};
+use super::{interrupt::Signals, output, setup, setup::Setup};
 
 use self::{repo::Repo, story::Story, teller::Teller};
 
@@ -27,35 +27,39 @@ use self::{repo::Repo, story::Story, teller::Teller};
 const SPEED: u32 = 180;
 /// The name of the configuration in the folder.
 const CONFIG: &str = "grantd.yaml";
-/// As a shell tells of a command that was interrupted.
-const INTERRUPTED: u8 = 130;
 
 pub fn run(args: &Demo) -> Result<ExitCode> {
     let began = Instant::now();
+    // Whoever is interrupted leaves no folder behind.
+    let runtime = setup::runtime()?;
+    let mut signals = Signals::hear(&runtime);
     let folder = Folder::new(args.keep.as_deref())?;
     let path = folder.path();
     let repo = Repo::new(path.join("repo"))?;
     let config = path.join(CONFIG);
     fs::write(path.join("world.yaml"), stage::WORLD).context("the world's file cannot be written")?;
     fs::write(&config, stage::config(repo.path())?).context("the configuration cannot be written")?;
-    let setup = Setup::load(&config)?;
+    // Wherever it lies: nothing of it is anybody's access.
+    let setup = Setup::new(Config::load(&config)?)?;
     let mut teller = Teller::new(&setup)?;
     teller.title(SPEED);
     if output::lost() {
         // Nobody hears the story.
         return Ok(ExitCode::SUCCESS);
     }
-    let kept = setup::runtime()?.block_on(async {
-        // Whoever is interrupted leaves no folder behind.
+    let ended = runtime.block_on(async {
         tokio::select! {
-            told = tell(&setup, &repo, &mut teller) => told.map(Some),
-            _ = tokio::signal::ctrl_c() => Ok(None),
+            biased;
+            code = signals.come() => Ok(Some(code)),
+            told = tell(&setup, &repo, &mut teller) => told.map(|()| None),
         }
-    })?;
-    let Some(()) = kept else {
+    });
+    // Nothing writes to the folder any more.
+    drop((signals, runtime));
+    if let Some(code) = ended? {
         teller.clear();
-        return Ok(ExitCode::from(INTERRUPTED));
-    };
+        return Ok(code);
+    }
     let kept = teller.end(began.elapsed(), args.keep.as_deref());
     folder.close()?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })

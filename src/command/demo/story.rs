@@ -247,7 +247,7 @@ impl<'a> Story<'a> {
         self.teller.command("grantd audit verify");
         let _ = self.orders.send(Order::Stop);
         let mut ledger = Ledger::default();
-        let verdict = journal::verify(&self.setup.config.state, None, |line| -> Result<()> {
+        let verdict = journal::verify(&self.setup.config.state, None, None, |line| -> Result<()> {
             if let Record::Checkpoint { ledger: kept } = &line.record
                 && **kept != ledger
             {

@@ -210,6 +210,7 @@ impl Teller {
                     (Fate::Done, Verb::Renew) => format!("{CHANGE}~ end moved{CHANGE:#} {what}: {}", clock(*until)),
                     (Fate::Done, Verb::Revoke) => format!("{BAD}- revoked  {what}{BAD:#}"),
                     (Fate::Standing, _) => format!("{CHANGE}· standing {what}: not ours, noted{CHANGE:#}"),
+                    (Fate::Absent, Verb::Revoke) => format!("{BAD}- revoked  {what}: it was not there any more{BAD:#}"),
                     (Fate::Absent, _) => format!("{CHANGE}· absent   {what}: somebody took it away{CHANGE:#}"),
                     (Fate::Gone, _) => format!("{CHANGE}· gone     {what}{CHANGE:#}"),
                     (Fate::Failed(trouble) | Fate::Unknown(trouble), _) => {

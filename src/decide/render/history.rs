@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::{
     decide::moment,
-    model::{Fate, GrantId, Line, Record, Signature, Stamp, Trust, Vouched},
+    model::{Fate, GrantId, Line, Record, Signature, Stamp, Trust, Verb, Vouched},
 };
 
 use super::{BAD, CHANGE, GOOD, QUIET, WARNING, count, paint};
@@ -111,6 +111,9 @@ fn sentence(record: &Record) -> (String, anstyle::Style) {
         Record::Fate { verb, binding, fate, .. } => match fate {
             Fate::Done => (format!("{verb} done {binding}"), GOOD),
             Fate::Standing => (format!("{verb} standing {binding}: it was there already"), WARNING),
+            Fate::Absent if *verb == Verb::Revoke => {
+                (format!("{verb} absent {binding}: it was not there any more"), GOOD)
+            }
             Fate::Absent => (format!("{verb} absent {binding}: somebody took it away, and it stays so"), WARNING),
             Fate::Gone => (format!("{verb} gone {binding}: its place no longer exists"), WARNING),
             Fate::Failed(trouble) => (format!("{verb} failed {binding}: {trouble}"), BAD),

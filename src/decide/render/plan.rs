@@ -171,7 +171,7 @@ fn code(text: &str) -> String {
 /// For programs. Steps in the order of work; times in RFC 3339.
 pub fn plan_json(shown: &Shown<'_>) -> Value {
     let Shown { at, plan, findings, head, standstill, source, unjournaled } = shown;
-    let Plan { steps, records: _, reads: _, recalls: _, held, notes, sources, wake } = plan;
+    let Plan { steps, records: _, reads: _, recalls: _, held, notes, sources, wake, off: _ } = plan;
     let (revoke, renew, grant) = counts(plan);
     let steps: Vec<Value> = steps
         .iter()
@@ -183,6 +183,7 @@ pub fn plan_json(shown: &Shown<'_>) -> Value {
                 holders,
                 cause,
                 act_by: _,
+                off: _,
                 before,
                 origin,
                 intent: _,

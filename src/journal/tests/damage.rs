@@ -309,14 +309,3 @@ fn a_crash_while_rotating_goes_on_with_the_segment_before() {
         fs::write(old, &before).unwrap();
     }
 }
-
-/// Four segments, three of which begin with a checkpoint.
-fn rotated() -> TempDir {
-    let (state, _) = three();
-    let (mut journal, _) = FileJournal::open(state.path(), at(3)).unwrap();
-    for n in 4..7 {
-        journal.checkpoint(at(n), &Ledger::default()).unwrap();
-        journal.append(at(n), vec![start(4), start(5)]).unwrap();
-    }
-    state
-}

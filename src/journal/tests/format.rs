@@ -208,32 +208,59 @@ fn the_page_names_every_kind() {
     }
 }
 
+/// Compressed or not, archived or not.
 #[test]
 fn the_script_on_the_page_tells_a_whole_journal_from_a_flipped_bit() {
     let (state, _) = three();
     let (mut journal, _) = FileJournal::open(state.path(), at(3)).unwrap();
-    journal.checkpoint(at(4), &Ledger::default()).unwrap();
-    journal.append(at(5), samples()).unwrap();
+    for n in 4..9 {
+        journal.checkpoint(at(n), &Ledger::default()).unwrap();
+        journal.append(at(n), if n == 8 { samples() } else { vec![start(n as usize)] }).unwrap();
+    }
     drop(journal);
     let script = state.path().join("verify.py");
     fs::write(&script, blocks("python").concat()).unwrap();
-    let run = || Command::new("python3").arg(&script).arg(reader::folder(state.path())).output().unwrap();
-
-    let good = run();
-    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    let (archive, folder) = (tempfile::tempdir().unwrap(), reader::folder(state.path()));
+    let run = |folders: &[&Path]| Command::new("python3").arg(&script).args(folders).output().unwrap();
     let head = verify(&state, None).unwrap().head;
-    assert_eq!(String::from_utf8(good.stdout).unwrap(), format!("whole: {head}\n"));
-    for path in segments(&state) {
-        let whole = fs::read(&path).unwrap();
-        for byte in [0, 9, whole.len() / 3, whole.len() / 2, whole.len() - 30, whole.len() - 1] {
-            let mut bytes = whole.clone();
-            bytes[byte] ^= 1;
-            fs::write(&path, bytes).unwrap();
-            assert!(!run().status.success(), "byte {byte} of {}", path.display());
+    let good = |folders: &[&Path]| {
+        let good = run(folders);
+        assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+        assert_eq!(String::from_utf8(good.stdout).unwrap(), format!("whole: {head}\n"));
+    };
+    let check = |folders: &[&Path], expected: usize| {
+        good(folders);
+        let paths: Vec<_> = folders.iter().flat_map(|folder| crate::journal::shelf::list(folder).unwrap()).collect();
+        assert_eq!(paths.len(), expected);
+        for (_, path) in paths {
+            let whole = fs::read(&path).unwrap();
+            for byte in [0, whole.len() / 3, whole.len() / 2, whole.len() - 30, whole.len() - 1] {
+                let mut bytes = whole.clone();
+                bytes[byte] ^= 1;
+                fs::write(&path, bytes).unwrap();
+                assert!(!run(folders).status.success(), "byte {byte} of {}", path.display());
+            }
+            fs::write(&path, whole).unwrap();
         }
-        fs::write(&path, whole).unwrap();
-    }
-    assert!(run().status.success());
+    };
+    check(&[&folder], 6);
+    // As an interrupted compression leaves it: what is compressed does not count beside the other.
+    fs::write(folder.join(crate::journal::shelf::packed(1)), "x").unwrap();
+    good(&[&folder]);
+    crate::journal::pack(state.path(), &mut || true).unwrap();
+    check(&[&folder], 6);
+    let first = segments(&state).remove(0);
+    let copy = fs::read(&first).unwrap();
+    crate::journal::archive(state.path(), archive.path(), Some(at(6))).1.unwrap();
+    check(&[&folder], 4);
+    check(&[archive.path(), &folder], 6);
+    // As an interrupted archiving leaves it.
+    fs::write(&first, copy).unwrap();
+    good(&[&folder]);
+    good(&[archive.path(), &folder]);
+    fs::remove_file(first).unwrap();
+    fs::remove_file(folder.join("archived.json")).unwrap();
+    assert!(!run(&[&folder]).status.success(), "what lacks at the beginning is missing");
 }
 
 #[test]

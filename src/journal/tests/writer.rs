@@ -125,11 +125,11 @@ fn after_a_failed_fsync_the_batch_is_taken_back_before_anything_else_is_written(
 }
 
 /// A file system of 4 MiB, gone when it is dropped.
-struct Small(TempDir);
+pub(super) struct Small(pub(super) TempDir);
 
 impl Small {
     /// `None` without the right to mount.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("NOT TESTED: a full disk takes root, to mount a small tmpfs");
             return None;
@@ -141,7 +141,7 @@ impl Small {
     }
 
     /// Takes all the space there is.
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut ballast = File::options().create(true).append(true).open(self.0.path().join("ballast")).unwrap();
         while ballast.write_all(&[7; 4096]).is_ok() {}
     }
@@ -187,7 +187,7 @@ fn on_a_full_disk_the_reserve_lets_revocations_through() {
     assert_eq!(fs::metadata(state.join("reserve")).unwrap().len(), 1 << 20);
     drop(journal);
     assert_eq!(crate::journal::read(&state).unwrap(), lines);
-    super::super::verify(&state, None, |_| Ok::<_, JournalError>(())).unwrap();
+    super::super::verify(&state, None, None, |_| Ok::<_, JournalError>(())).unwrap();
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_long_journal_rotates_and_starts_from_its_last_checkpoint() {
 fn a_caller_can_stop_a_walk_through_the_journal() {
     let (state, lines) = three();
     let mut seen = Vec::new();
-    let stopped = crate::journal::scan(state.path(), |line| {
+    let stopped = crate::journal::scan(state.path(), None, |line| {
         seen.push(line);
         if seen.len() == 2 { Err(anyhow::anyhow!("enough")) } else { Ok(()) }
     });

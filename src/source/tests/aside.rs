@@ -58,6 +58,27 @@ async fn what_only_looks_leans_on_the_state_and_leaves_nothing() {
     assert_eq!(daemon.source.resolve("HEAD").await, Ok(first), "the state's ref moved");
 }
 
+/// In a folder that is not sticky whoever may write there puts a repository of his own in the place of ours.
+#[tokio::test]
+async fn nothing_is_fetched_into_a_folder_where_others_may_exchange_it() {
+    let (repo, head) = Repo::with_grant();
+    let daemon = Daemon::of(&repo).await;
+    let (open, sticky) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let reader = |folders: &[&Path]| {
+        let reader = GitSource::new(&repo.settings(), daemon.state.path(), None).unwrap();
+        reader.reading().beside(folders.iter().map(|folder| folder.to_path_buf()).collect())
+    };
+    fs::set_permissions(sticky.path(), Permissions::from_mode(0o1777)).unwrap();
+    for mode in [0o777, 0o775] {
+        fs::set_permissions(open.path(), Permissions::from_mode(mode)).unwrap();
+        let told = reader(&[open.path()]).fetch().await.unwrap_err().to_string();
+        assert!(told.contains("no folder to fetch into"), "{told}");
+        let reader = reader(&[open.path(), sticky.path()]);
+        assert_eq!(reader.fetch().await, Ok(head.clone()));
+        assert_eq!((names(open.path()).len(), names(sticky.path()).len()), (0, 1));
+    }
+}
+
 /// A state that is damaged, or was never begun, is no reason to see nothing.
 #[tokio::test]
 async fn a_state_that_cannot_be_read_is_not_leaned_on() {

@@ -7,6 +7,8 @@ use std::{
 
 use rustix::{fs::OFlags, process::geteuid};
 
+use crate::model::guard_way;
+
 /// The largest file of keys, bytes.
 pub(super) const MAX_FILE: u64 = 4 << 20;
 
@@ -32,6 +34,7 @@ pub(super) fn read(name: &str, path: &Path) -> Result<Vec<u8>, String> {
     if about.mode() & 0o022 != 0 {
         return Err(format!("{place} can be written by others than its owner: `chmod go-w {}`", path.display()));
     }
+    guard_way(path, geteuid().as_raw()).map_err(|why| format!("`{name}` {why}"))?;
     let mut content = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(|e| format!("{place} cannot be read: {e}"))?;
     if content.len() as u64 > MAX_FILE {

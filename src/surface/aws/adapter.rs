@@ -26,7 +26,7 @@ pub trait Remote: Target + Default + 'static {
     /// Makes it so; fine if it is so already.
     fn add(aws: &Aws, binding: &Binding, told: &Told) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Takes it away; fine if it is not there.
+    /// Takes it away. A fault that says that it is missing is no trouble: the look after it proves that.
     fn remove(aws: &Aws, binding: &Binding, told: &Told) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
@@ -35,18 +35,18 @@ pub struct Told {
     intent: u64,
     by: Option<Timestamp>,
     urgent: bool,
+    off: Box<dyn Fn() -> bool + Send + Sync>,
     events: UnboundedSender<Event>,
 }
 
 impl Told {
-    /// A call that does the step: in time, or not at all.
-    pub fn call<'a>(&self, account: &'a str, action: &'static str) -> Call<'a> {
-        Call::new(account, "", action).urgent(self.urgent).by(self.by)
+    /// A call that does the step: in time, and while it is wanted, or not at all.
+    pub fn call<'a>(&'a self, account: &'a str, action: &'static str) -> Call<'a> {
+        self.bound(Call::new(account, "", action).urgent(self.urgent))
     }
 
-    /// The moment after which it must not go out.
-    pub fn by(&self) -> Option<Timestamp> {
-        self.by
+    pub fn bound<'a>(&'a self, call: Call<'a>) -> Call<'a> {
+        call.by(self.by).unless(&*self.off)
     }
 
     /// AWS named the request: the journal and CloudTrail meet by it. A receiver that went away is not our trouble.
@@ -92,8 +92,16 @@ impl<R: Remote> Adapter<R> {
                 self.prove(step, done, |seen| matches!(seen, Seen::Present { .. })).await
             }
             (Act::Remove, _) => {
-                let done = R::remove(&self.aws, &step.binding, told).await;
-                self.prove(step, done, |seen| matches!(seen, Seen::Absent | Seen::Gone)).await
+                let mut done = R::remove(&self.aws, &step.binding, told).await;
+                // An answer of ours before it may have been lost; otherwise somebody else took it away.
+                let absent = done.as_ref().is_err_and(|fault| fault.missing() && fault.refused);
+                if done.as_ref().is_err_and(Fault::missing) {
+                    done = Ok(());
+                }
+                match self.prove(step, done, |seen| matches!(seen, Seen::Absent | Seen::Gone)).await {
+                    Fate::Done if absent => Fate::Absent,
+                    fate => fate,
+                }
             }
         }
     }
@@ -161,7 +169,10 @@ impl<R: Remote> Write for Adapter<R> {
             let work = stream::iter(steps).for_each_concurrent(ABREAST, |step| {
                 let urgent = step.verb == Verb::Revoke;
                 let by = step.act_by.filter(|_| !urgent);
-                let told = Told { intent: step.intent, by, urgent, events: events.clone() };
+                let (off, intent) = (step.off.clone(), step.intent);
+                // What is owed is never called off.
+                let off = Box::new(move || !urgent && off.called(intent));
+                let told = Told { intent, by, urgent, off, events: events.clone() };
                 async move {
                     let fate = self.perform(&step, &told).await;
                     let _ = told.events.send(Event::Done { intent: step.intent, fate });

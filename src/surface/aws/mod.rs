@@ -41,6 +41,7 @@ use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
 
 use super::{
     Settings,
+    act::called_off,
     model::{Account, Clock, Text, Trouble, TroubleKind, moment},
 };
 
@@ -99,20 +100,21 @@ struct Shared {
 }
 
 /// Where a call goes, and what it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     account: &'a str,
     region: &'a str,
     action: &'static str,
     urgent: bool,
     by: Option<Timestamp>,
+    off: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
 
 impl<'a> Call<'a> {
     /// `region`: empty for a global service (IAM), which answers in one region of the account's partition. `action`: as in a
     /// policy, `iam:AttachRolePolicy`.
     pub fn new(account: &'a str, region: &'a str, action: &'static str) -> Self {
-        Self { account, region, action, urgent: false, by: None }
+        Self { account, region, action, urgent: false, by: None, off: None }
     }
 
     /// A revocation, or the look that proves it: may use what is kept for these.
@@ -123,6 +125,11 @@ impl<'a> Call<'a> {
     /// Must not go out after this moment.
     pub fn by(self, by: Option<Timestamp>) -> Self {
         Self { by, ..self }
+    }
+
+    /// Must not go out once this says that it is called off.
+    pub fn unless(self, off: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { off: Some(off), ..self }
     }
 }
 
@@ -241,13 +248,16 @@ impl Aws {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let Call { account, region, action, urgent, by } = call;
+        let Call { account, region, action, urgent, by, off } = call;
         let region = if region.is_empty() { session.partition().home() } else { region };
         let api: Api = format!("{account}/{region}/{action}").into();
         self.shared.budget.take(&api, urgent).await;
         // A revocation never waits behind grants.
         let gate = self.gate(account, region);
         let _pass = if urgent { None } else { gate.acquire().await.ok() };
+        if off.is_some_and(|off| off()) {
+            return Err(called_off().into());
+        }
         let now = self.clock().now();
         if let Some(by) = by.filter(|by| now > *by) {
             let detail = format!(

@@ -36,7 +36,7 @@ const COMMENT: usize = 100;
 const UNMANAGED: &str = "SSM does not manage the host: is its agent running, with a role that lets it?";
 
 /// One command.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Command<'a> {
     pub account: &'a str,
     pub region: &'a str,
@@ -48,6 +48,8 @@ pub struct Command<'a> {
     pub urgent: bool,
     /// Must not go out after this moment.
     pub by: Option<Timestamp>,
+    /// Whether it must not go out to these hosts any more.
+    pub off: &'a (dyn Fn(&[String]) -> bool + Sync),
 }
 
 /// What a host said, or why it said nothing.
@@ -65,6 +67,7 @@ impl<'a> Command<'a> {
             comment: String::new(),
             urgent: false,
             by: None,
+            off: &|_| false,
         }
     }
 
@@ -150,7 +153,8 @@ impl Aws {
         let parameters: HashMap<String, Vec<String>> =
             command.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
         let comment: String = command.comment.chars().take(COMMENT).collect();
-        let answer = self.doubtful(command.call("ssm:SendCommand").by(command.by), |session, region| {
+        let off = || (command.off)(hosts);
+        let answer = self.doubtful(command.call("ssm:SendCommand").by(command.by).unless(&off), |session, region| {
             let call = session.at(region).ssm.send_command();
             let call = call.document_name(name).document_version(version).document_hash(hash);
             let call = call.document_hash_type(DocumentHashType::Sha256);

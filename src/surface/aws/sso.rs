@@ -222,7 +222,7 @@ impl Aws {
     pub async fn assign(&self, one: &Assignment, told: &Told) -> Result<(), Fault> {
         let Assignment { instance, target, set, kind, principal } = one;
         let _lane = self.lane(target).await;
-        let answer = self.call(instance.call("sso:CreateAccountAssignment", false).by(told.by()), |session, region| {
+        let answer = self.call(told.bound(instance.call("sso:CreateAccountAssignment", false)), |session, region| {
             let call = session.at(region).sso.create_account_assignment();
             let call = call.instance_arn(&instance.arn).target_id(target).target_type(TargetType::AwsAccount);
             call.permission_set_arn(set).principal_type(kind.clone()).principal_id(principal).send()

@@ -80,12 +80,7 @@ impl Remote for IamGroup {
         let answer = aws.call(call, |session, region| {
             session.at(region).iam.remove_user_from_group().group_name(group).user_name(binding.who()).send()
         });
-        match answer.await {
-            Ok(answer) => told.sent(answer.request_id()),
-            // It was not there, or an answer before was lost: the look after it tells.
-            Err(fault) if fault.missing() => {}
-            Err(fault) => return Err(fault),
-        }
+        told.sent(answer.await?.request_id());
         Ok(())
     }
 }

@@ -127,12 +127,7 @@ impl Remote for IamPolicy {
                 answer.await.map(|answer| answer.request_id().map(str::to_owned))
             }
         };
-        match request {
-            Ok(request) => told.sent(request.as_deref()),
-            // It was not attached, or an answer before was lost: the look after it tells.
-            Err(fault) if fault.missing() => {}
-            Err(fault) => return Err(fault),
-        }
+        told.sent(request?.as_deref());
         Ok(())
     }
 }

@@ -64,13 +64,10 @@ impl Remote for PermissionSet {
 
     async fn remove(aws: &Aws, binding: &Binding, told: &Told) -> Result<(), Fault> {
         let one = aws.assignment(binding.place(), binding.role(), binding.who(), true).await?;
-        match aws.unassign(&one, told).await {
-            // It was not there, or an answer before was lost: the look after it tells.
-            Err(fault) if fault.missing() => {
-                aws.forget_names().await;
-                Ok(())
-            }
-            answer => answer,
+        let answer = aws.unassign(&one, told).await;
+        if answer.as_ref().is_err_and(Fault::missing) {
+            aws.forget_names().await;
         }
+        answer
     }
 }

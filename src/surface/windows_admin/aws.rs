@@ -142,8 +142,7 @@ impl Hosts {
         order: &Order,
         nonce: Option<&str>,
         hosts: &[String],
-        sent: &(dyn Fn(&[String], &str) + Sync),
-        heard: &(dyn Fn(&str, Told) + Sync),
+        Ends { sent, heard, off }: Ends<'_>,
     ) {
         let settings = self.aws.settings();
         let document = order.document();
@@ -156,7 +155,7 @@ impl Hosts {
         let comment = order.comment();
         let urgent = document == Document::Remove;
         let by = order.by();
-        let command = Command { account, region, name, content: &content, parameters, comment, urgent, by };
+        let command = Command { account, region, name, content: &content, parameters, comment, urgent, by, off };
         let failed = Mutex::new(BTreeMap::new());
         let sort = |host: &str, answer: Answer| match answer {
             Ok(answer) => heard(host, Told::Answer(answer)),
@@ -187,7 +186,8 @@ impl Hosts {
             };
             lock(&found).insert(host.to_owned(), listing);
         };
-        self.run(region, &Order::List, None, &hosts, &|_, _| {}, &heard).await;
+        let ends = Ends { sent: &|_, _| {}, heard: &heard, off: &|_| false };
+        self.run(region, &Order::List, None, &hosts, ends).await;
         found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,9 +225,21 @@ impl Hosts {
             }
         };
         if !hosts.is_empty() {
-            self.run(region, order, nonce.as_deref(), &hosts, &sent, &heard).await;
+            // What is owed is never called off.
+            let off = |hosts: &[String]| {
+                let off = |step: &Step| step.verb != Verb::Revoke && step.off.called(step.intent);
+                hosts.iter().filter_map(|host| by_host.get(host)).all(off)
+            };
+            self.run(region, order, nonce.as_deref(), &hosts, Ends { sent: &sent, heard: &heard, off: &off }).await;
         }
     }
+}
+
+/// Who is told of a command, and who may call it off for hosts before it goes out.
+struct Ends<'a> {
+    sent: &'a (dyn Fn(&[String], &str) + Sync),
+    heard: &'a (dyn Fn(&str, Told) + Sync),
+    off: &'a (dyn Fn(&[String]) -> bool + Sync),
 }
 
 /// What many hosts are told alike.

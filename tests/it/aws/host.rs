@@ -116,9 +116,11 @@ impl Script<'_> {
         if !marked && !self.domain {
             return Err(SILENT);
         }
+        let before = host.administrators.len();
         host.administrators.retain(|member| member.user != user);
         host.sessions.remove(&user);
-        Ok(json!({ "result": "done", "sid": sid(&user) }))
+        let result = if host.administrators.len() < before { "done" } else { "absent" };
+        Ok(json!({ "result": result, "sid": sid(&user) }))
     }
 
     fn list(&self, host: &Host) -> Done {

@@ -5,13 +5,16 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
 mod accept;
+mod archive;
 mod aside;
 mod bad_input;
 mod clock;
 mod commands;
 mod damage;
+mod held;
 mod hooks;
 mod http;
+mod interrupt;
 mod life;
 mod limits;
 mod links;
@@ -24,6 +27,7 @@ mod renames;
 mod snapshots;
 mod ssh;
 mod trust;
+mod ways;
 #[cfg(feature = "aws")]
 mod wire;
 
@@ -298,6 +302,7 @@ impl Site {
     fn segment(&self) -> PathBuf {
         let mut segments: Vec<_> =
             fs::read_dir(self.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        segments.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
         segments.sort();
         segments.pop().unwrap()
     }

@@ -69,7 +69,7 @@ fn snap(site: &Site, name: &str, arguments: &[&str]) {
 #[test]
 fn help() {
     let site = Site::bare();
-    let verbs: [&[&str]; 20] = [
+    let verbs: [&[&str]; 21] = [
         &[],
         &["lint"],
         &["plan"],
@@ -80,6 +80,7 @@ fn help() {
         &["history"],
         &["audit"],
         &["audit", "verify"],
+        &["audit", "archive"],
         &["source"],
         &["source", "accept"],
         &["clock"],

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use super::{GROUP, HOST, Site, grant, until};
 
-fn signed() -> Site {
+pub(super) fn signed() -> Site {
     let site = Site::bare();
     let mut keygen = Command::new("ssh-keygen");
     let made = keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(site.path("jdoe")).status().unwrap();

@@ -2,7 +2,7 @@
 # was ours, for whoever has the access can take the mark off. The SSM agent runs this as SYSTEM.
 #
 # Parameters: User, Nonce; only by environment, so that no value is ever part of a script.
-# Output: one line of JSON. Its result is done, domain-controller or failed (exit 10).
+# Output: one line of JSON. Its result is done, absent (was no member any more), domain-controller or failed (exit 10).
 
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -175,7 +175,7 @@ function Invoke-Step {
     # ask no domain.
     $marks = @(Get-Marks | Where-Object { [string]::Equals($_.user, $user, 'OrdinalIgnoreCase') })
     $sids = @($marks | ForEach-Object { $_.sid })
-    $problems = @($sids | ForEach-Object { Remove-Member $_ } | Where-Object { $_ -ne '' })
+    $outcomes = @($sids | ForEach-Object { Remove-Member $_ })
 
     # Then the account itself. That there is none counts as an answer of its domain; no answer is an error.
     $sid = $null
@@ -191,8 +191,9 @@ function Invoke-Step {
     }
     if ($null -ne $sid -and $sids -cnotcontains $sid) {
         $sids += $sid
-        $problems += @(Remove-Member $sid | Where-Object { $_ -ne '' })
+        $outcomes += @(Remove-Member $sid)
     }
+    $problems = @($outcomes | Where-Object { $_ -ne '' })
     if ($sids.Count -gt 0) { $extra.sid = $sids[-1] }
 
     # Nobody may hold a removal back by holding the lock. But a step that adds may run beside this one:
@@ -210,6 +211,8 @@ function Invoke-Step {
     if ($left.Count -gt 0) { return New-Answer 'failed' "Still a member: $left. $problems" }
     # A mark can be lost, and "done" would close the debt: without mark and account it takes the domain's word.
     if ($marks.Count -eq 0 -and $silence -ne '') { return New-Answer 'failed' "Nobody says who $user is. $silence" }
+    # Each attempt went wrong, and yet nobody is left: somebody else took it away before.
+    if ($problems.Count -eq $outcomes.Count) { return New-Answer 'absent' 'Not a member any more.' }
     New-Answer 'done'
 }
 

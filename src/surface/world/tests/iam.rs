@@ -25,7 +25,7 @@ async fn grants_and_revocations_leave_no_trace() {
         assert_eq!(act(&world, Verb::Grant, &binding).await, Fate::Standing, "{binding}: whose it is the ledger knows");
         assert_eq!(act(&world, Verb::Renew, &binding).await, Fate::Done, "{binding}");
         assert_eq!(act(&world, Verb::Revoke, &binding).await, Fate::Done, "{binding}");
-        assert_eq!(act(&world, Verb::Revoke, &binding).await, Fate::Done, "{binding}: idempotent");
+        assert_eq!(act(&world, Verb::Revoke, &binding).await, Fate::Absent, "{binding}: idempotent");
         assert_eq!(world.state().unwrap(), before, "{binding}");
         assert_eq!(act(&world, Verb::Renew, &binding).await, Fate::Absent, "{binding}");
         assert_eq!(seen(&world, &binding).await, Seen::Absent, "{binding}: a renewal gives nothing back");
@@ -96,7 +96,7 @@ async fn a_missing_place_is_blind_and_its_revocation_stays_owed() {
     // The place is there and lists who has the access: nobody of that name.
     for binding in [member("Auditors", "nobody"), assign("PowerUser", "user:nobody@corp.example")] {
         assert_eq!(seen(&world, &binding).await, Seen::Absent, "{binding}");
-        assert_eq!(act(&world, Verb::Revoke, &binding).await, Fate::Done, "{binding}");
+        assert_eq!(act(&world, Verb::Revoke, &binding).await, Fate::Absent, "{binding}");
     }
 }
 

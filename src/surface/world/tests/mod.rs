@@ -102,6 +102,7 @@ pub fn step(verb: Verb, binding: &Binding) -> Step {
         intent: 7,
         nonce: None,
         stated: None,
+        off: Default::default(),
     }
 }
 

@@ -52,6 +52,7 @@ impl Play {
             intent: 7,
             nonce: Some(nonce.into()),
             stated: None,
+            off: Default::default(),
         };
         let writer = self.wire.cloud().writers()["windows-admin"].clone();
         writer.write(vec![step], unbounded_channel().0).await;
