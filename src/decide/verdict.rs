@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::model::{self, Attempt, Binding, Cause, Hold, Off, Owned, Plan, Recalled, Record, Seen, Span, Step, Verb};
+use crate::model::{
+    self, Attempt, Binding, Cause, Hold, Off, Owned, Plan, Recalled, Record, Seen, Span, Stamp, Step, Verb,
+};
 
 use super::{
     desire::{Want, earliest},
@@ -119,7 +121,10 @@ impl Ground<'_> {
         match seen {
             Seen::Gone => return plan.records.push(gone(binding, owned)),
             Seen::Absent if !drifted => {
-                return plan.records.push(Record::Drift { binding: binding.clone(), stamp: owned.stamp() });
+                // Of whom nobody knows whether they had it, nobody took it.
+                let had = owned.had.as_ref().map(|had| Stamp::new(&had.holders, had.origin.as_deref()));
+                let stamp = had.unwrap_or_else(|| owned.stamp());
+                return plan.records.push(Record::Drift { binding: binding.clone(), stamp });
             }
             Seen::Absent | Seen::Unread if drifted && self.pauses(binding, owned.hold.retry(), want.until, plan) => {
                 return;

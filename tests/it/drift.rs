@@ -326,14 +326,19 @@ fn who_asks_by_a_call_whose_answer_is_lost_has_not_lost_it() {
                 story.sim.repo.commit(story.clock_now(), "two");
                 let daemon = story.sim.daemon.as_mut().unwrap();
                 daemon.cycle.fetch();
-                while daemon.executor.pending().is_empty() {
-                    daemon.turn();
+                let mut told = daemon.turn();
+                for _ in 0..200 {
+                    if !daemon.executor.pending().is_empty() {
+                        break;
+                    }
                     story.clock.advance(SignedDuration::from_secs(3));
                     let next = tokio::time::timeout(Duration::from_millis(50), daemon.cycle.next());
                     if let Ok(happening) = next.await {
                         daemon.absorb(happening);
                     }
+                    told = daemon.turn();
                 }
+                assert!(!daemon.executor.pending().is_empty(), "{access} {kill} {look}: {told:?}");
                 assert_eq!(story.intents(Verb::Renew), 1);
                 if kill {
                     story.sim.kill();
