@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{Change, Commit, GrantId, Held, Origin, Record, State, Terms, Text};
+use crate::model::{Change, Commit, GrantId, Held, Oid, Origin, Record, State, Terms, Text};
 
 use super::{
     admit::places,
@@ -30,7 +30,7 @@ impl Revision<'_> {
         let mut gone: Vec<(GrantId, Option<&Change>)> = Vec::new();
         // Asked again, a revision withdraws nothing that it brought itself after an earlier deletion.
         let first = self.ledger.head.as_ref() != Some(&self.intake.head);
-        let mut excused = self.excused();
+        let mut excused = if first { self.excused() } else { BTreeMap::new() };
         for change in self.intake.changes.iter().filter(|_| first) {
             // Where it brings which id: made for changes that take anything of ours away.
             let mut came: Option<BTreeMap<GrantId, &Text>> = None;
@@ -94,8 +94,13 @@ impl Revision<'_> {
         if intake.changes.is_empty() {
             return BTreeMap::new();
         }
-        let back =
-            |terms: &Terms| intake.files.iter().any(|filed| filed.path == terms.path && filed.blob == terms.blob);
+        // Only where somebody is suspended: then each file once.
+        let mut files: Option<BTreeSet<(&Text, &Oid)>> = None;
+        let mut back = |terms: &Terms| {
+            let files =
+                files.get_or_insert_with(|| intake.files.iter().map(|filed| (&filed.path, &filed.blob)).collect());
+            files.contains(&(&terms.path, &terms.blob))
+        };
         let until = ledger.grants.iter().filter_map(|(id, terms)| match &terms.state {
             State::Suspended { by, .. } if back(terms) => Some((id, &by.commit)),
             _ => Some((id, terms.restored.as_ref()?)),
