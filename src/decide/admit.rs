@@ -8,6 +8,7 @@ use crate::model::{
 
 use super::{
     Allows,
+    both::both,
     desire::over_of,
     guard::{effective, holds, waiting},
     intake::{Bearing, Deletions, Footing, Intake},
@@ -101,11 +102,8 @@ impl Admission {
     /// accepted one.
     fn suspend(&mut self, ledger: &Ledger, deletions: &Deletions, now: Timestamp) {
         let mut gone = Vec::new();
-        // Both are sorted by id, and a file's path belongs to the id that it names.
-        let mut grants = ledger.grants.iter().peekable();
-        for (id, deleted) in deletions.iter() {
-            while grants.next_if(|(other, _)| *other < id).is_some() {}
-            let Some((id, terms)) = grants.next_if(|(other, _)| *other == id) else { continue };
+        // A file's path belongs to the id that it names.
+        for (id, deleted, terms) in both(deletions.by_id(), &ledger.grants) {
             if terms.state == State::Live {
                 gone.extend(deleted.of(places(ledger, id, terms)).map(|by| (id, by)));
             }

@@ -88,7 +88,10 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
             let alone = Holders::from_iter([(id.clone(), *ask)]);
             Some(Live { grant: id, ask, content, target, end, barred, alone })
         });
-        live.insert(id, asks.collect());
+        // No more room than it takes: mostly it is one.
+        let mut all = Vec::with_capacity(terms.asks.len());
+        all.extend(asks);
+        live.insert(id, all);
     }
     let size = ledger.owned.len();
     let mut wants = Wants { list: Vec::with_capacity(size), places: HashMap::with_capacity(size) };

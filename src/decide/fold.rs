@@ -82,7 +82,7 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         | Record::Restore { .. }
         | Record::Suspend { .. }
         | Record::Resume { .. } => terms(ledger, record, *at),
-        Record::Prove { .. } | Record::Withhold { .. } | Record::Clear { .. } => trust(ledger, record),
+        Record::Prove { .. } | Record::Withhold { .. } | Record::Clear { .. } => trust(ledger, record, *at),
         Record::Hold { grant, blob, reason, .. } => {
             ledger.held.insert(grant.clone(), (blob.clone(), reason.clone()));
         }
@@ -280,13 +280,16 @@ fn came(ledger: &mut Ledger, binding: &Binding, (verb, fate): (Verb, &Fate), unt
         (_, Fate::Standing, Hold::Held { .. }) => owned.had = None,
         (_, Fate::Absent, Hold::Drifted { .. }) => robbed(owned),
         (_, Fate::Absent, Hold::Settling { .. }) if taken => robbed(owned),
-        // Those who ask for it now may have it as long as those who had it; the debt is as old as it was.
+        // The debt is as old as it was, and who asked for it now has it no more than before.
         (Verb::Grant, Fate::Failed(_), _) => {
-            if let Some(had) = owned.had.take() {
+            if let Some(had) = &owned.had {
                 (owned.holders, owned.ending) = (owned.holders.and(&had.holders), had.ending);
             }
         }
         _ => {}
+    }
+    if matches!(owned.hold, Hold::Settling { .. }) {
+        owned.had = None;
     }
 }
 

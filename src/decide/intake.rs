@@ -112,9 +112,8 @@ impl Deletions {
         Self(all)
     }
 
-    /// In the order of the ids.
-    pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &Gone)> {
-        self.0.iter()
+    pub fn by_id(&self) -> &BTreeMap<GrantId, Gone> {
+        &self.0
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a grant may ask for now: limits that depend on the time, and what the operator protects.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::moment;
-use crate::model::{Ask, AskId, Grant, Limits, Protected, Span, Terms};
+use crate::model::{Ask, Grant, Limits, Protected, Span, Terms};
 
 /// Why a grant that may live for `longest` cannot be accepted at `now`, and what to write instead; `None` if it can. Over is not a reason: an end that
 /// is past grants nothing and harms nobody.
@@ -55,7 +55,6 @@ pub fn ending(grant: &Grant, start: Timestamp, limits: &Limits, longest: Span) -
 
 /// What is left of the accepted entries if this is the same request; `None` if whoever, whatever, wherever or `from` differs.
 pub fn same_request(terms: &Terms, grant: &Grant) -> Option<Vec<Arc<Ask>>> {
-    let known: BTreeSet<&AskId> = terms.asks.keys().collect();
     let same = grant.requester == terms.requester && grant.from == terms.from;
-    (same && grant.access.iter().all(|ask| known.contains(&ask.id()))).then(|| grant.access.clone())
+    (same && grant.access.iter().all(|ask| terms.asks.contains_key(&ask.id()))).then(|| grant.access.clone())
 }

@@ -5,6 +5,7 @@
 //! `render` shows it all to people.
 
 mod admit;
+mod both;
 mod chain;
 mod demand;
 mod desire;

@@ -355,7 +355,8 @@ fn tags(name: &str, node: &Node, (keys, allowed): (&Pattern, &Pattern), examiner
             "write at least one tag, such as { AccessGroup: JITAdmins }",
         );
     }
-    let mut tags = Tags::new();
+    // They are kept for as long as the grant lives: no more room than it takes.
+    let mut tags = Tags::with_capacity(entries.len());
     for (key, key_node, value) in entries {
         fits(key, keys, key_node, examiner);
         let nodes = match &value.value {
@@ -363,10 +364,10 @@ fn tags(name: &str, node: &Node, (keys, allowed): (&Pattern, &Pattern), examiner
                 examiner.error(value, format!("tag `{}` has no value", printable(key)), "write at least one");
                 continue;
             }
-            Value::List(list) => list.iter().collect(),
+            Value::List(list) => list.iter().collect::<Vec<_>>(),
             _ => vec![value],
         };
-        let mut values: Vec<Text> = Vec::new();
+        let mut values: Vec<Text> = Vec::with_capacity(nodes.len());
         for node in nodes {
             if let Some(word) = examiner.word(key, node)
                 && fits(word, allowed, node, examiner)

@@ -87,6 +87,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
         }
     }
     unwanted.extend(ours);
+    plan.steps.reserve_exact(unwanted.len());
     for (binding, owned) in unwanted {
         if !pending.contains(binding) {
             ground.end(binding, owned, &mut plan);

@@ -41,6 +41,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 ttl: *ttl,
                 stated: *stated,
                 start: *start,
+                asks_since: Some(at),
                 until: *until,
                 ceiling: *ceiling,
                 state: State::Live,
@@ -54,8 +55,9 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
             ledger.grants.insert(grant.clone(), Box::new(terms));
         }
         Record::Amend { grant, path, blob, commit, author, purpose, asks, ttl, stated, until, vouched, links } => {
-            ledger.withheld.remove(grant);
+            let back = released(ledger, grant);
             if let Some(terms) = ledger.grants.get_mut(grant) {
+                terms.asks_since = if back { Some(at) } else { terms.asks_since };
                 terms.path = path.clone();
                 terms.blob = blob.clone();
                 terms.origin = Arc::new(Origin { commit: commit.clone(), author: author.clone() });
@@ -85,6 +87,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
         Record::Restore { grant, commit } | Record::Resume { grant, commit } => {
             if let Some(terms) = ledger.grants.get_mut(grant) {
                 terms.state = State::Live;
+                terms.asks_since = Some(at);
                 terms.restored = Some(commit.clone());
                 ledger.withdrawn.remove(grant);
             }
@@ -104,8 +107,13 @@ fn part(ledger: &mut Ledger, grant: &GrantId, state: State, at: Timestamp) {
     }
 }
 
+/// What is withheld of it counts no more. Whether that was all of it.
+fn released(ledger: &mut Ledger, grant: &GrantId) -> bool {
+    ledger.withheld.remove(grant).is_some_and(|withheld| withheld.whole)
+}
+
 /// Takes in what is known and withheld of commits.
-pub fn trust(ledger: &mut Ledger, record: &Record) {
+pub fn trust(ledger: &mut Ledger, record: &Record, at: Timestamp) {
     match record {
         Record::Prove { trust, proof } => {
             let proved = Proved { trust: trust.clone(), proof: proof.clone() };
@@ -120,7 +128,11 @@ pub fn trust(ledger: &mut Ledger, record: &Record) {
             ledger.withheld.insert(grant.clone(), what.clone());
         }
         Record::Clear { grant } => {
-            ledger.withheld.remove(grant);
+            if released(ledger, grant)
+                && let Some(terms) = ledger.grants.get_mut(grant)
+            {
+                terms.asks_since = Some(at);
+            }
             ledger.held.remove(grant);
         }
         _ => {}
@@ -144,5 +156,7 @@ pub fn head(ledger: &mut Ledger, commit: &Commit, at: Timestamp, adopted: bool) 
 }
 
 fn named(asks: &[Arc<Ask>]) -> LiteMap<AskId, Arc<Ask>> {
-    asks.iter().map(|ask| (ask.id(), ask.clone())).collect()
+    let mut named = LiteMap::with_capacity(asks.len());
+    named.extend(asks.iter().map(|ask| (ask.id(), ask.clone())));
+    named
 }

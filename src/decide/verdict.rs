@@ -173,8 +173,17 @@ impl Ground<'_> {
             } else if !self.pauses(binding, owned.hold.retry(), want.until, plan) {
                 plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
             }
-        } else if owned.holders != want.holders && self.standstill.is_none() && want.barred.is_none() {
-            self.join(binding, want, owned, plan);
+        } else if owned.holders != want.holders {
+            if self.standstill.is_none() && want.barred.is_none() {
+                return self.join(binding, want, owned, plan);
+            }
+            // Nobody comes now, and who went is none of those from whom it may be taken.
+            let gone = owned.holders.without(&want.holders);
+            let holders = owned.holders.without(&gone);
+            if !gone.is_empty() && !holders.is_empty() {
+                let stamp = Stamp::new(&holders, self.origin(want).map(AsRef::as_ref));
+                plan.records.push(Record::Join { binding: binding.clone(), holders, stamp });
+            }
         }
     }
 
@@ -182,7 +191,8 @@ impl Ground<'_> {
     /// looked at since the latest of them came.
     fn join(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) {
         let new = want.holders.iter().filter(|(grant, ask)| !owned.holders.contains(grant, ask));
-        let began = new.filter_map(|(grant, _)| self.ledger.grants.get(grant)).map(|terms| terms.start).max();
+        let began = new.filter_map(|(grant, _)| self.ledger.grants.get(grant));
+        let began = began.map(|terms| terms.asks_since.map_or(terms.start, |since| since.max(terms.start))).max();
         match self.survey.seen(binding, began.unwrap_or(Timestamp::MIN)) {
             Seen::Unread if began.is_some() => plan.reads.push(binding.clone()),
             Seen::Blind(trouble) => {

@@ -10,7 +10,7 @@ use crate::model::{Change, Commit, GrantId, Held, Oid, Origin, Record, State, Te
 use super::{
     admit::places,
     guard::{effective, holding, holds, waiting},
-    intake::Footing,
+    intake::{Filed, Footing},
     revision::Revision,
     stem,
 };
@@ -94,15 +94,14 @@ impl Revision<'_> {
         if intake.changes.is_empty() {
             return BTreeMap::new();
         }
-        // Only where somebody is suspended: then each file once.
-        let mut files: Option<BTreeSet<(&Text, &Oid)>> = None;
-        let mut back = |terms: &Terms| {
-            let files =
-                files.get_or_insert_with(|| intake.files.iter().map(|filed| (&filed.path, &filed.blob)).collect());
-            files.contains(&(&terms.path, &terms.blob))
+        // Only where somebody is suspended: then each file once. Wherever it lies by now, its name is its id.
+        let mut files: Option<BTreeSet<(GrantId, &Oid)>> = None;
+        let mut back = |id: &GrantId, terms: &Terms| {
+            let files = files.get_or_insert_with(|| intake.files.iter().filter_map(named).collect());
+            files.contains(&(id.clone(), &terms.blob))
         };
         let until = ledger.grants.iter().filter_map(|(id, terms)| match &terms.state {
-            State::Suspended { by, .. } if back(terms) => Some((id, &by.commit)),
+            State::Suspended { by, .. } if back(id, terms) => Some((id, &by.commit)),
             _ => Some((id, terms.restored.as_ref()?)),
         });
         let mut until = until.peekable();
@@ -116,6 +115,11 @@ impl Revision<'_> {
     fn wait(&mut self, held: Held) {
         self.held.insert(held.grant.clone(), vec![held]);
     }
+}
+
+/// What a file is by its name, and what it says.
+fn named(filed: &Filed) -> Option<(GrantId, &Oid)> {
+    Some((stem(&filed.path).ok()?, &filed.blob))
 }
 
 /// The ids that a change brings, each with the first of its paths.

@@ -57,7 +57,7 @@ impl Brake {
         let Some((verb, binding)) = held else { return };
         if !self.told {
             self.told = true;
-            tracing::error!(%verb, %binding, "the same step again and again: slowed down; this is a mistake of grantd, please report it");
+            tracing::error!(%verb, %binding, "the same step again and again: slowed down; unless somebody else changes this access at the same time it is a mistake of grantd, please report it");
         }
         let left = ROUND.saturating_sub(steady.saturating_sub(self.began)).as_secs() + 1;
         let again = Span::seconds(i64::try_from(left).unwrap_or(1)).after(now);

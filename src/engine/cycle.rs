@@ -19,7 +19,7 @@ use super::{
     blind,
     counted::Counted,
     intake::Librarian,
-    looks::Sight,
+    looks::{Asking, Sight},
     parts::{Happening, Outlook, Parts},
     spawn,
     still::Still,
@@ -47,7 +47,8 @@ pub struct Cycle {
     pub(super) reading: Counted<BTreeMap<Binding, Sight>>,
     /// Lost answers that are being fetched.
     pub(super) recalling: Counted<BTreeSet<u64>>,
-    pub(super) asking: Counted<BTreeMap<Selector, Option<Timestamp>>>,
+    /// Selectors that are or were asked.
+    pub(super) asking: Counted<BTreeMap<Selector, Asking>>,
     pub(super) blinds: blind::Blinds,
     /// Accepted by this process.
     pub(super) fresh: Counted<BTreeSet<GrantId>>,

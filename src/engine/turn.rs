@@ -6,13 +6,14 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{FRESH, Ground, Reach, SETTLE, admit, close, desire, earliest, plan, waiting},
-    model::{Answer, Binding, Plan, Record, Selector, SourceError, Span, Standstill, Still},
+    model::{Binding, Plan, Record, Selector, SourceError, Span, Standstill, Still},
 };
 
 use super::{
     Counted, Cycle, Outlook,
     age::Distrust,
     gate,
+    looks::Asking,
     parts::sources,
     still::{Gates, Same, Stamp},
 };
@@ -228,18 +229,17 @@ impl Cycle {
         };
         let mut plan = plan(&ground, &mut wanted);
         let mut ask = wanted.selectors.clone();
-        ask.retain(|selector| match (self.asking.get(selector), self.survey.answers.get(selector)) {
-            (None, _) => true,
-            (Some(None), _) => false,
-            (Some(Some(at)), Some(Answer { places: Err(_), .. })) => {
+        ask.retain(|selector| match self.asking.get(selector) {
+            // Answered before a grant began that asks it too, it is asked anew.
+            None | Some(Asking::Answered) => true,
+            Some(Asking::UnderWay) => false,
+            Some(Asking::Failed(at)) => {
                 let again = FRESH.after(*at);
                 if again > now {
                     plan.wake = earliest(plan.wake, again);
                 }
                 again <= now
             }
-            // It was asked before a grant began that asks it too.
-            (Some(Some(_)), _) => true,
         });
         if let Some(again) = gates.again {
             plan.wake = earliest(plan.wake, again);

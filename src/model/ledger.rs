@@ -140,6 +140,9 @@ pub struct Terms {
     pub ttl: Option<Span>,
     pub stated: Option<Timestamp>,
     pub start: Timestamp,
+    /// Since when it asks, if that is later: when it was accepted, or was back after a suspension. Journals before this had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_since: Option<Timestamp>,
     pub until: Timestamp,
     /// No end ever lies beyond this: first start and the `max_duration` of then.
     pub ceiling: Timestamp,

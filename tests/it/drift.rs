@@ -307,6 +307,72 @@ fn a_grant_that_failed_over_a_debt_leaves_it_as_it_was() {
     }
 }
 
+/// And who asked by a call that failed does not have it: while nothing may be granted, the debt is paid as if he had not asked.
+#[test]
+fn who_was_refused_over_a_debt_keeps_nothing_of_it() {
+    for (restart, protect) in [(false, false), (true, false), (false, true), (true, true)] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "1h", &[HOST]).await;
+            story.fault(On::Write, Failure::Denied, None);
+            story.pass(Span::minutes(61)).await;
+            story.grant("jdoe-two", "10h", &[HOST]).await;
+            assert_eq!(grants(&story).len(), 2);
+            if protect {
+                story.sim.policy.limits.protected.users = vec!["CORP\\jdoe".into()];
+                configure(&mut story, false);
+            } else {
+                let at = story.clock_now();
+                story.sim.repo.git(at, &["commit", "--quiet", "--amend", "--allow-empty", "--message", "other"]);
+                story.sim.poll().await;
+            }
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            again(&mut story, restart);
+            story.pass(Span::seconds(20)).await;
+            assert!(!story.has(ADMIN), "{restart} {protect}: {:?}", story.hold());
+            assert!(matches!(story.hold(), Hold::Settling { .. }), "{:?}", story.hold());
+            story.pass(Span::minutes(6)).await;
+            story.sim.sweep().await;
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            assert!(ledger.owned.is_empty(), "{:?}", ledger.owned);
+        });
+    }
+}
+
+/// A look from before he asked says nothing of him, whenever his time began by what his file says.
+#[test]
+fn who_asks_is_looked_for_since_he_asked() {
+    for bad in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "10h", &[GROUP]).await;
+            if bad {
+                story.grant("jdoe-two", "8h", &[GROUP]).await;
+                for name in ["twin", "TWIN"] {
+                    story.sim.repo.write(&format!("{name}.yaml"), "no matter");
+                }
+                withdraw(&story, "jdoe-two");
+                story.sim.poll().await;
+            }
+            story.pass(Span::minutes(30)).await;
+            story.sim.sweep().await;
+            assert!(story.has("members: jdoe"));
+            take_group(&story);
+            story.pass(Span::minutes(2)).await;
+            if bad {
+                story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+            } else {
+                let text = "requester: jdoe\npurpose: p\nfrom: 2026-11-20T09:05:00Z\nttl: 8h\naccess:\n";
+                story.sim.repo.write("jdoe-two.yaml", &format!("{text}  - {GROUP}\n"));
+                story.sim.repo.commit(story.clock_now(), "two");
+            }
+            story.sim.poll().await;
+            story.sim.sweep().await;
+            assert_eq!(shown(&story, "jdoe-two"), ["live"], "{bad}: {:?}", story.hold());
+            assert!(story.has("members: jdoe"), "{bad}");
+            assert_eq!(shown(&story, "jdoe-one"), ["drifted"], "{bad}");
+        });
+    }
+}
+
 /// The same where nobody knows what became of the call by which he asked: it was not there for him.
 #[test]
 fn who_asks_by_a_call_whose_answer_is_lost_has_not_lost_it() {
@@ -457,22 +523,30 @@ fn a_suspension_that_is_held_is_not_hurried_by_the_head_that_is_accepted() {
 /// A head that is refused for what else is in it suspends; the next one is good and has the old content: the access comes back.
 #[test]
 fn what_a_refused_head_suspended_comes_back_with_the_next_one() {
-    run(async |mut story| {
-        story.grant("jdoe-one", "20h", &[GROUP]).await;
-        for name in ["twin", "TWIN"] {
-            story.sim.repo.write(&format!("{name}.yaml"), "no matter");
-        }
-        withdraw(&story, "jdoe-one");
-        story.sim.poll().await;
-        assert!(!story.has("members: jdoe"));
-        story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
-        story.sim.poll().await;
-        assert!(story.has("members: jdoe"));
-        // A deletion in a good head is for good, reverted within one look or not.
-        withdraw(&story, "jdoe-one");
-        story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
-        story.sim.poll().await;
-        assert!(!story.has("members: jdoe"));
-        assert_eq!(story.sim.daemon.as_ref().unwrap().cycle.ledger().used.len(), 1);
-    });
+    for moved in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "20h", &[GROUP]).await;
+            for name in ["twin", "TWIN"] {
+                story.sim.repo.write(&format!("{name}.yaml"), "no matter");
+            }
+            withdraw(&story, "jdoe-one");
+            story.sim.poll().await;
+            assert!(!story.has("members: jdoe"));
+            let at = story.clock_now();
+            story.sim.repo.git(at, &["revert", "--no-edit", "HEAD"]);
+            if moved {
+                std::fs::create_dir_all(story.sim.repo.path.join("grants/team")).unwrap();
+                story.sim.repo.git(at, &["mv", "grants/jdoe-one.yaml", "grants/team/jdoe-one.yaml"]);
+                story.sim.repo.git(at, &["commit", "--quiet", "--amend", "--no-edit"]);
+            }
+            story.sim.poll().await;
+            assert!(story.has("members: jdoe"), "{moved}");
+            // A deletion in a good head is for good, reverted within one look or not.
+            withdraw(&story, if moved { "team/jdoe-one" } else { "jdoe-one" });
+            story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+            story.sim.poll().await;
+            assert!(!story.has("members: jdoe"), "{moved}");
+            assert_eq!(story.sim.daemon.as_ref().unwrap().cycle.ledger().used.len(), 1);
+        });
+    }
 }

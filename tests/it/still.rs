@@ -13,14 +13,14 @@ use std::{
 use grantd::{
     command::setup,
     decide::Targets,
-    engine::{Executor, Order},
+    engine::{Executor, Happening, Order},
     model::{
         Ask, Binding, BoxFuture, Clock, Event, Fate, Field, Fields, Policy, Selector, Span, Step, Target, Text, Verb,
         Write,
     },
     surface::{
         Cloud,
-        world::{Failure, ManualClock, On, State, World},
+        world::{Failure, Fault, Latency, ManualClock, On, State, World},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +59,52 @@ fn turns_without_news_decide_nothing_and_once_a_minute_all_is_decided() {
         assert_eq!((turn(&mut story), turn(&mut story)), (1, 0), "a minute is over");
         story.sim.sweep().await;
         assert!(decisions(&story) > before + 1, "something was looked at");
+    });
+}
+
+/// An answer that is older than the grant that asks is no reason to ask without a pause, if the next one fails.
+#[test]
+fn places_that_cannot_be_listed_are_asked_for_with_a_pause_whatever_was_answered_before() {
+    run(async |mut story| {
+        let latency = |seconds: Option<u64>| {
+            story.world.edit(|state| state.latency = seconds.map(|seconds| Latency(Duration::from_secs(seconds))))
+        };
+        latency(Some(6)).unwrap();
+        let text = |from: &str| format!("requester: jdoe\npurpose: p\nttl: 1h\n{from}access:\n  - {HOST}\n");
+        story.sim.repo.write("jdoe-one.yaml", &text(""));
+        story.sim.repo.write("jdoe-two.yaml", &text("from: 2026-11-20T09:00:04Z\n"));
+        story.sim.repo.commit(nine(), "one, and another in a moment");
+        let daemon = story.sim.daemon.as_mut().unwrap();
+        daemon.cycle.fetch();
+        // The second begins while the question of the first is under way; the answer is good for the first alone.
+        let resolved = |daemon: &grantd::engine::Daemon, id: &str| {
+            daemon.cycle.ledger().grants.iter().any(|(grant, terms)| grant.as_str() == id && !terms.places.is_empty())
+        };
+        for second in 0.. {
+            assert!(second < 100, "the first one's hosts never came");
+            let next = tokio::time::timeout(Duration::from_millis(50), daemon.cycle.next()).await;
+            next.into_iter().for_each(|happening| drop(daemon.absorb(happening)));
+            daemon.turn();
+            if resolved(daemon, "jdoe-one") {
+                break;
+            }
+            if !daemon.cycle.ledger().grants.is_empty() {
+                story.clock.advance(SignedDuration::from_secs(1));
+            }
+        }
+        assert!(!resolved(daemon, "jdoe-two"));
+        latency(None).unwrap();
+        let fault = |trouble| Fault { surface: None, place: None, on: On::Read, trouble, times: None };
+        story.world.edit(|state| state.faults.push(fault(Failure::Unreachable))).unwrap();
+        let mut looks = 0;
+        for _ in 0..300 {
+            let next = tokio::time::timeout(Duration::from_millis(10), daemon.cycle.next()).await;
+            looks += usize::from(matches!(next, Ok(Happening::Read(..))));
+            next.into_iter().for_each(|happening| drop(daemon.absorb(happening)));
+            daemon.turn();
+            story.clock.advance(SignedDuration::from_secs(1));
+        }
+        assert!((4..=7).contains(&looks), "once a minute, and not {looks} times in five minutes");
     });
 }
 
