@@ -5,13 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use grantd::{cli::Cli, command};
 
-/// The exit code for arguments that make no sense, EX_USAGE of sysexits.h.
-const USAGE: u8 = 64;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return command::usage(&error, ExitCode::from(USAGE)),
+        Err(error) => return command::usage(&error, ExitCode::from(command::USAGE)),
     };
     command::run(cli)
 }

@@ -106,6 +106,7 @@ pub fn decide(
         fresh: &fresh,
         tries: &tries,
         standstill: None,
+        unheard: false,
         now,
         leapt: jiff::Timestamp::MIN,
     };
@@ -153,8 +154,8 @@ fn fill_with(
             let places =
                 (0..hosts).map(|host| format!("{}/{}/i-{:017x}", town::PROD, town::REGION, team * hosts + host).into());
             let answer =
-                survey.answers.entry(selector).or_insert_with(|| Answer { asked: now, places: Ok(places.collect()) });
-            let places = answer.places.clone().unwrap();
+                survey.answers.entry(selector).or_insert_with(|| Answer { asked: now, places: places.collect() });
+            let places = answer.places.clone();
             let holders = Holders::from_iter([(id.clone(), ask.id())]);
             bindings.extend(target.wanted(ask, &places).into_iter().map(|binding| (binding, holders.clone())));
             resolves.push(Record::Resolve { grant: id.clone(), ask: ask.id(), asked: now, places });

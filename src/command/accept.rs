@@ -8,7 +8,7 @@ use crate::{
     model::{GrantId, Record, State},
 };
 
-use super::{interrupt::until_interrupted, print, print_json, setup::Setup};
+use super::{Usage, interrupt::until_interrupted, print, print_json, setup::Setup};
 
 const STOPPED: &str = "a daemon that runs must be stopped for a moment (systemctl stop grantd): what ends meanwhile ends when it is started again";
 
@@ -94,7 +94,7 @@ pub fn clock(args: &AcceptClock) -> Result<ExitCode> {
 fn reason(given: &str) -> Result<&str> {
     let reason = given.trim();
     if reason.is_empty() || reason.chars().any(char::is_control) {
-        bail!("--reason is one line for those who read the journal later: write why this is right");
+        bail!(Usage("--reason is one line for those who read the journal later: write why this is right".into()));
     }
     Ok(reason)
 }

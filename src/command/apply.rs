@@ -74,7 +74,7 @@ pub fn run(args: &Apply) -> Result<ExitCode> {
                 _ => format!("applied; what failed is tried again by the next cycle: {}\n", count(failed, "call")),
             });
         }
-        let fine = failed == 0 && last.source.is_none() && last.standstill.is_none();
+        let fine = failed == 0 && last.plan.unread == 0 && last.source.is_none() && last.standstill.is_none();
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }

@@ -1,22 +1,21 @@
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::{Archive, Format},
     decide::render::count,
-    journal::{self, Archived},
+    journal::{self, Archived, Moved},
     model::{JournalError, Span, moment},
 };
 
-use super::{complain, known::Known, owner, print, print_json, setup};
+use super::{Usage, complain, interrupt::until_interrupted, known::Known, owner, print, print_json, setup};
 
 /// How to see what is archived.
 pub const HOW: &str = "`--archive DIR` reads them there, too";
 
 pub fn run(args: &Archive) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
-    let span = args.older_than.as_deref().map(span).transpose()?;
     owner::must_own(&known.state)?;
     if !args.to.is_dir() {
         // Made here it would lie beside a disk that is not mounted.
@@ -24,8 +23,24 @@ pub fn run(args: &Archive) -> Result<ExitCode> {
         bail!("there is no folder {to}: make it first, for this user alone (`install -d -m 700 {to}`)");
     }
     let to = std::path::absolute(&args.to)?;
+    let span = args.older_than.as_deref().map(span).transpose()?;
     let before = span.map(|span| span.before(known.clock().now()));
-    let (moved, done) = journal::archive(&known.state, &to, before);
+    until_interrupted(async {
+        let state = known.state.clone();
+        let going = Arc::new(());
+        let goes = Arc::downgrade(&going);
+        let moved = tokio::task::spawn_blocking({
+            let to = to.clone();
+            // An interruption drops what waits here.
+            move || journal::archive(&state, &to, before, &mut || goes.strong_count() > 0)
+        });
+        let (moved, done) = moved.await.context("the archiving broke off")?;
+        drop(going);
+        tell(args, &to, &moved, done)
+    })
+}
+
+fn tell(args: &Archive, to: &Path, moved: &Moved, done: Result<(), JournalError>) -> Result<ExitCode> {
     if moved.elsewhere && moved.segments > 0 {
         complain(&format!(
             "warning: {} held nothing of what was archived before: is its disk mounted? To be read, all of it must lie in one folder\n",
@@ -44,7 +59,7 @@ pub fn run(args: &Archive) -> Result<ExitCode> {
                 0 if done.is_err() => String::new(),
                 0 => format!(
                     "nothing to move: the last two segments stay, because a start needs them{}\n",
-                    if span.is_some() { ", and so does what is younger" } else { "" }
+                    if args.older_than.is_some() { ", and so does what is younger" } else { "" }
                 ),
                 segments => {
                     format!("{} moved, with {}\n", count(segments, "segment"), count(moved.lines, "line"))
@@ -80,5 +95,5 @@ pub fn told(archived: &Archived) -> String {
 }
 
 fn span(text: &str) -> Result<Span> {
-    text.parse().ok().with_context(|| format!("`{text}` is no duration: write one such as `90d`"))
+    Ok(text.parse().map_err(|_| Usage(format!("`{text}` is no duration: write one such as `90d`")))?)
 }

@@ -1,15 +1,15 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     cli::{Format, Verify},
     decide::{fold, render::count},
     journal::{self, Head},
-    model::{JournalError, Ledger, Record},
+    model::{FORMAT, JournalError, Ledger, Record},
 };
 
-use super::{archive, known::Known, owner, print, print_json, setup};
+use super::{Usage, archive, known::Known, owner, print, print_json, setup};
 
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
@@ -18,13 +18,18 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     let mut ledger = Ledger::default();
     // Where what came before is archived, the first checkpoint is what is begun with.
     let mut begun = false;
+    let mut earlier = 0;
     let checked = journal::verify(&known.state, args.archive.as_deref(), outside.as_ref(), |line| -> Result<()> {
         let first = !std::mem::replace(&mut begun, true);
         if let Record::Checkpoint { ledger: kept } = &line.record
-            && **kept != ledger
             && !first
         {
-            bail!("line {}: the checkpoint is not what the lines before it come to", line.seq);
+            // Lines of an earlier format may come to something else by now: as at a start, what was kept then is gone on from.
+            if kept.format < FORMAT {
+                earlier += 1;
+            } else if **kept != ledger {
+                bail!("line {}: the checkpoint is not what the lines before it come to", line.seq);
+            }
         }
         fold(&mut ledger, &line);
         Ok(())
@@ -37,8 +42,8 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
             return Err(match error.downcast::<JournalError>() {
-                Ok(error @ JournalError::None(_)) => setup::no_journal(error),
-                Ok(error) => setup::no_journal(error).context("the journal is not whole"),
+                Ok(error @ JournalError::Corrupt(_)) => setup::no_journal(error).context("the journal is not whole"),
+                Ok(error) => setup::no_journal(error),
                 Err(error) => error.context("the journal is not whole"),
             });
         }
@@ -52,6 +57,7 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
             "head": { "seq": verdict.head.seq, "hash": verdict.head.hash.to_string() },
             "unfinished": verdict.tail,
             "compared": outside.is_some(),
+            "earlier": earlier,
             "archived": verdict.archived,
             "archive": args.archive,
         }))?,
@@ -82,6 +88,12 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
                 Some(archived) => print(&format!("{}, and verified there\n", archive::told(archived))),
                 None => {}
             }
+            if earlier > 0 {
+                let told = count(earlier, "checkpoint");
+                print(&format!(
+                    "{told} of an earlier release: not compared with the lines before, which it read otherwise\n"
+                ));
+            }
             if outside.is_none() {
                 print(
                     "note this head outside: without one, lines cut off the end are not noticed (--checkpoint SEQ:HASH)\n",
@@ -93,6 +105,6 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
 }
 
 fn checkpoint(text: &str) -> Result<Head> {
-    let form = || format!("`{text}` is no SEQ:HASH: a line's number, a colon, 64 hexadecimal digits");
-    text.parse::<Head>().ok().with_context(form)
+    let form = |_| Usage(format!("`{text}` is no SEQ:HASH: a line's number, a colon, 64 hexadecimal digits"));
+    Ok(text.parse().map_err(form)?)
 }

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
     model::{GrantId, Line},
 };
 
-use super::{archive, complain, known::Known, owner, print, setup};
+use super::{Usage, archive, complain, known::Known, owner, print, setup};
 
 pub fn run(args: &History) -> Result<ExitCode> {
     let known = Known::find(&args.reading)?;
     owner::note_unless_root(&known.state);
     let grant: Option<GrantId> = match &args.grant {
-        Some(id) => Some(id.parse().with_context(|| format!("`{id}` is no grant"))?),
+        Some(id) => Some(id.parse().map_err(|error| Usage(format!("`{id}` is no grant: {error}")))?),
         None => None,
     };
     let mut found = false;

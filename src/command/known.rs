@@ -89,7 +89,7 @@ pub fn keep(config: &Config) {
 }
 
 fn kept(state: &Path) -> Option<Config> {
-    Config::load(&state.join(KEPT)).ok()
+    serde_json::from_slice(&fs::read(state.join(KEPT)).ok()?).ok()
 }
 
 /// The state folder that a configuration names, however broken the rest of it is.

@@ -18,20 +18,17 @@ use crate::{
         stem,
     },
     model::{Clock, Finding, Grant, GrantId, Level, Name, Odd, Policy, Twins, names_grant, odd},
+    source::{MAX_DEPTH, MAX_ENTRIES},
     surface::world::RealClock,
 };
 
 use super::{print, print_json, setup};
 
-/// No folder of grants is deeper; a loop of bind mounts is not walked for ever.
-const DEEPEST: usize = 8;
-
 pub fn run(args: &Lint) -> Result<ExitCode> {
-    let policy = match &args.config {
-        Some(path) => Config::load(path)?.policy(),
-        None => Policy::default(),
-    };
-    let checked = check(&args.path, &setup::targets(), &policy, RealClock.now())?;
+    let config = args.config.as_deref().map(Config::load).transpose()?;
+    let policy = config.as_ref().map_or_else(Policy::default, Config::policy);
+    let folder = config.map_or_else(|| FOLDER.into(), |config| config.source.path);
+    let checked = check(&args.path, &folder, &setup::targets(), &policy, RealClock.now())?;
     let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error).count();
     let warnings = checked.findings.len() - errors;
     match args.format {
@@ -57,16 +54,21 @@ pub fn run(args: &Lint) -> Result<ExitCode> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Where grants lie in a repository of which no configuration is known.
+const FOLDER: &str = "grants";
+
 /// What a folder of a working tree holds.
 #[derive(Default)]
 pub struct Checked {
     pub files: usize,
+    /// With their paths in the repository.
     pub grants: Vec<(String, Grant)>,
     pub findings: Vec<Finding>,
 }
 
-/// Checks every grant file below a path: each by itself, its limits as of `now`, and that no two have one id.
-pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) -> Result<Checked> {
+/// Checks every grant file below a path: each by itself, its limits as of `now`, and that no two have one id. `folder`: where in the
+/// repository grants lie, by which rules go.
+pub fn check(path: &Path, folder: &str, targets: &Targets, policy: &Policy, now: Timestamp) -> Result<Checked> {
     let mut checked = Checked::default();
     let mut found = Vec::new();
     let kind = fs::symlink_metadata(path).with_context(|| match meant(path) {
@@ -79,7 +81,19 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
     });
     let kind = kind?.file_type();
     if kind.is_dir() {
-        walk(path, 0, &mut found, &mut checked.findings)?;
+        let mut seen = 0;
+        walk(path, 0, &mut seen, &mut found, &mut checked.findings)?;
+        let shown = path.to_string_lossy();
+        let mut refused = |message: String, help: String| {
+            let message = format!("{message}: nothing of such a commit is accepted");
+            checked.findings.push(Finding::error(&shown, None, message, help));
+        };
+        if seen > MAX_ENTRIES {
+            refused(format!("there are {seen} files and folders"), format!("keep at most {MAX_ENTRIES}"));
+        }
+        if let Some(other) = meant(path) {
+            refused(format!("`{other}` lies beside it, in other upper and lower case"), "rename or remove it".into());
+        }
     } else if kind.is_file() {
         found.push(path.to_owned());
     } else {
@@ -111,9 +125,9 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
             Err(error) => checked.findings.push(Finding::error(&shown, None, error.to_string(), "rename the file")),
         }
         if let Some(grant) = parsed.grant {
-            if let Some((message, help)) =
-                judge(&grant, &policy.limits, longest(grant.access.iter().map(AsRef::as_ref), &shown, policy), now)
-            {
+            let place = in_repository(path, &file, folder);
+            let longest = longest(grant.access.iter().map(AsRef::as_ref), &place, policy);
+            if let Some((message, help)) = judge(&grant, &policy.limits, longest, now) {
                 checked.findings.push(Finding::error(&shown, None, message, help));
             } else if grant.until.is_some_and(|until| until <= now) {
                 let finding = Finding::error(
@@ -124,16 +138,37 @@ pub fn check(path: &Path, targets: &Targets, policy: &Policy, now: Timestamp) ->
                 );
                 checked.findings.push(Finding { level: Level::Warning, ..finding });
             }
-            checked.grants.push((shown, grant));
+            checked.grants.push((place, grant));
         }
     }
     checked.findings.sort();
     Ok(checked)
 }
 
+/// Where a file lies in the repository: below the last `folder` on the way to it. Without one, the folder that was named stands for it.
+fn in_repository(named: &Path, file: &Path, folder: &str) -> String {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let whole = absolute.to_string_lossy();
+    let marked = format!("/{folder}/");
+    match whole.rfind(&marked).and_then(|at| whole.get(at + 1..)) {
+        Some(place) => place.to_owned(),
+        None => {
+            let below = file.strip_prefix(named).ok().filter(|below| !below.as_os_str().is_empty());
+            let below = below.or_else(|| file.file_name().map(Path::new)).unwrap_or(file);
+            format!("{folder}/{}", below.to_string_lossy())
+        }
+    }
+}
+
 /// The YAML files below a folder; what is no regular file is a finding, as it is in Git, and so is a name that Git would
 /// refuse. Answers whether anything in it is named like a grant file.
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) -> Result<bool> {
+fn walk(
+    folder: &Path,
+    depth: usize,
+    seen: &mut usize,
+    found: &mut Vec<PathBuf>,
+    findings: &mut Vec<Finding>,
+) -> Result<bool> {
     let (mut twins, mut grants) = (Twins::default(), false);
     let place = folder.to_string_lossy();
     let place = place.trim_end_matches('/');
@@ -142,6 +177,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
         let path = entry.path();
         let name = entry.file_name();
         let kind = entry.file_type()?;
+        *seen += usize::from(name != ".git");
         let name = match Name::of(name.as_bytes()) {
             Name::Good(name) => name,
             Name::Odd => {
@@ -167,10 +203,10 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, findings: &mut Ve
             findings.push(Odd::Link.finding(&shown));
         } else if kind.is_dir() && path.join(".git").symlink_metadata().is_ok() {
             findings.push(Odd::Module.finding(&shown));
-        } else if kind.is_dir() && depth >= DEEPEST {
-            findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {DEEPEST} folders")));
+        } else if kind.is_dir() && depth >= MAX_DEPTH {
+            findings.push(Finding::error(&shown, None, "nested too deeply", format!("at most {MAX_DEPTH} folders")));
         } else if kind.is_dir() {
-            grant = walk(&path, depth + 1, found, findings)?;
+            grant = walk(&path, depth + 1, seen, found, findings)?;
         } else if kind.is_file() && grant {
             if !names_grant(name) {
                 findings.push(Odd::Case.finding(&shown));

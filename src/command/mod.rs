@@ -32,6 +32,9 @@ use rustix::fs::Mode;
 use self::output::{complain, print, print_json};
 use crate::cli::{AuditVerb, Cli, ClockVerb, DocumentsVerb, SourceVerb, Verb};
 
+/// The exit code for arguments that make no sense, EX_USAGE of sysexits.h.
+pub const USAGE: u8 = 64;
+
 /// Does what the command line says. Errors are printed; the exit code is as the help of each verb has it.
 pub fn run(cli: Cli) -> ExitCode {
     // What we and our children make is for this user alone; whoever else is to read it will get it handed.
@@ -64,9 +67,15 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match done {
         Ok(code) => finish(code),
-        Err(error) => fail(&format!("{error:#}")),
+        Err(error) if error.is::<Usage>() => fail(&error.to_string(), ExitCode::from(USAGE)),
+        Err(error) => fail(&format!("{error:#}"), ExitCode::FAILURE),
     }
 }
+
+/// An argument that makes no sense, and what to write instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Says what clap has to say: help and versions to standard output, what makes no sense to standard error, with this code.
 pub fn usage(said: &clap::Error, code: ExitCode) -> ExitCode {
@@ -81,10 +90,10 @@ pub fn usage(said: &clap::Error, code: ExitCode) -> ExitCode {
 
 /// The code, unless the report was lost.
 fn finish(code: ExitCode) -> ExitCode {
-    output::failure().map_or(code, |why| fail(&why))
+    output::failure().map_or(code, |why| fail(&why, ExitCode::FAILURE))
 }
 
-fn fail(why: &str) -> ExitCode {
+fn fail(why: &str, code: ExitCode) -> ExitCode {
     complain(&format!("{}error:{} {why}\n", anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset));
-    ExitCode::FAILURE
+    code
 }

@@ -37,8 +37,11 @@ pub fn run(args: &Plan) -> Result<ExitCode> {
             PlanFormat::Markdown => print(&plan_markdown(&shown)),
             PlanFormat::Json => print_json(&plan_json(&shown))?,
         }
-        let broken = outlook.source.is_some() || outlook.findings.iter().any(|finding| finding.level == Level::Error);
-        let changes = !outlook.plan.steps.is_empty() || !outlook.plan.held.is_empty();
+        let broken = outlook.source.is_some()
+            || outlook.plan.unread > 0
+            || outlook.findings.iter().any(|finding| finding.level == Level::Error);
+        let held = !outlook.plan.held.is_empty() || outlook.standstill.is_some();
+        let changes = !outlook.plan.steps.is_empty() || held;
         Ok(match (broken, changes) {
             (true, _) => ExitCode::FAILURE,
             (false, true) => ExitCode::from(CHANGES),
@@ -56,7 +59,7 @@ async fn look(setup: &Setup, args: &Plan) -> Result<(Outlook, Cycle, bool)> {
             cycle.take(source.resolve(rev).await?);
         }
         (None, Some(path)) => {
-            let intake = working_tree(&cycle, path)?;
+            let intake = working_tree(&cycle, path, &setup.config.source.path)?;
             cycle.adopt(intake);
         }
         (None, None) => cycle.fetch(),
@@ -82,9 +85,9 @@ pub fn draft(setup: &Setup) -> Result<(Book, bool)> {
 }
 
 /// The files of a folder, as if they were merged now on top of the accepted head.
-fn working_tree(cycle: &Cycle, path: &std::path::Path) -> Result<Intake> {
+fn working_tree(cycle: &Cycle, path: &std::path::Path, folder: &str) -> Result<Intake> {
     let now = cycle.parts.clock.now();
-    let checked = lint::check(path, &cycle.parts.targets, &cycle.parts.policy, now)?;
+    let checked = lint::check(path, folder, &cycle.parts.targets, &cycle.parts.policy, now)?;
     let commit = cycle.ledger().head.clone().unwrap_or(Commit("of the working tree".into()));
     let valid: Vec<Text> = checked.grants.iter().map(|(path, _)| path.as_str().into()).collect();
     let odd = checked.findings.iter().filter(|finding| finding.level == Level::Error).map(|finding| &finding.path);

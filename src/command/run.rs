@@ -15,6 +15,7 @@ use tokio::{
         Mutex,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     },
+    task::block_in_place,
     time::timeout,
 };
 
@@ -38,13 +39,19 @@ use super::{
 
 /// How long a burst of file events may go on before it is acted on: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
+/// How long what reads files may take to notice that the daemon ends.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn run(args: &Run) -> Result<ExitCode> {
     log::begin(args.log)?;
     // Before it is read: what changes from here on is noticed.
     let read = stamp(&args.configured.config);
     let setup = Setup::guarded(&args.configured.config)?;
-    setup::runtime()?.block_on(daemon(args, setup, read))
+    let runtime = setup::runtime()?;
+    let done = runtime.block_on(daemon(args, setup, read));
+    // A disk that does not answer is not waited for.
+    runtime.shutdown_timeout(PATIENCE);
+    done
 }
 
 async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
@@ -214,10 +221,13 @@ struct Attendant {
 impl Attendant {
     /// A burst at a time. May be called again after it broke off.
     async fn attend(&mut self) {
-        let mut burst = self.watch.look();
+        // What it reads may lie on a disk that does not answer: the loop and the timers go on elsewhere.
+        let mut burst = block_in_place(|| self.watch.look());
         loop {
-            burst.extend(self.guard());
-            burst.into_iter().for_each(|hint| self.act(hint));
+            block_in_place(|| {
+                burst.extend(self.guard());
+                std::mem::take(&mut burst).into_iter().for_each(|hint| self.act(hint));
+            });
             burst = match timeout(COMPARE, self.hints.recv()).await {
                 Ok(Some(first)) => {
                     tokio::time::sleep(QUIET).await;
@@ -230,7 +240,7 @@ impl Attendant {
                 burst.insert(more);
             }
             // Before it is read: what changes from here on is a hint again.
-            burst.extend(self.watch.look());
+            burst.extend(block_in_place(|| self.watch.look()));
         }
     }
 
@@ -272,6 +282,9 @@ impl Attendant {
 /// Loads the configuration anew. One that cannot be used is refused: the old one stays.
 fn reload(path: &Path, current: &mut Config, cloud: &Cloud, orders: &UnboundedSender<Order>) {
     let refuse = |why: &str| tracing::error!(error = why, "the new configuration is refused, the old one stays");
+    if path.metadata().is_ok_and(|about| !about.is_file()) {
+        return refuse(&format!("{} is no regular file", path.display()));
+    }
     let new = match guard::configuration(path).map_err(Error::msg).and_then(|()| Ok(Config::load(path)?)) {
         Ok(new) => new,
         Err(error) => return refuse(&error.to_string()),

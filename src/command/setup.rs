@@ -24,7 +24,7 @@ use crate::{
 };
 #[cfg(feature = "aws")]
 use crate::{
-    model::secret_file,
+    model::{read_file, secret_file},
     surface::{
         aws::{Aws, Edge, wire},
         world::RealClock,
@@ -32,6 +32,10 @@ use crate::{
 };
 
 use super::{guard, owner};
+
+/// The longest external id in a file, bytes.
+#[cfg(feature = "aws")]
+const SECRET: u64 = 4096;
 
 /// A checked configuration and the cloud that it names.
 pub struct Setup {
@@ -220,8 +224,8 @@ fn aws(config: &Config) -> Result<Aws> {
     let folder = credentials();
     let secret = move |value: &str| {
         let path = secret_file("external_id", value, folder.as_deref())?;
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(text.trim().to_owned())
+        let text = read_file(&path, SECRET).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(String::from_utf8_lossy(&text).trim().to_owned())
     };
     let random = || {
         let mut bytes = [0; 16];
@@ -278,6 +282,12 @@ pub fn no_journal(error: JournalError) -> anyhow::Error {
             "there is no journal in {state}\n  \
              a new installation begins with `grantd init`\n  \
              if there was one and it is lost, put it back from a copy first: without it grantd does not know what it owns"
+        ),
+        JournalError::Outside(what) => anyhow!(
+            "{what}\n  \
+             first see that it was noted of this very installation, and is typed as it was noted: the chain in itself is whole\n  \
+             if it was, lines were cut off, or the journal was put back from an older copy or written anew: keep the state folder as \
+             it is for whoever finds out why (`cp -a`), and take away by hand what was granted in the lines that lack"
         ),
         other => other.into(),
     }

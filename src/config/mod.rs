@@ -14,11 +14,11 @@ use std::{
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     hooks,
-    model::{Account, Limits, Person, Policy, Rule, Text, check_secret},
+    model::{Account, Limits, Person, Policy, Rule, Text, check_secret, word_or_map},
     source,
     surface::{self, IdentityCenter, WindowsAdmin, world::Pace},
 };
@@ -71,13 +71,20 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Where access is given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cloud {
     /// Amazon Web Services.
     Aws,
     #[serde(untagged)]
     World(WorldSettings),
+}
+
+impl<'de> Deserialize<'de> for Cloud {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let aws = |text: &str| (text == "aws").then_some(Self::Aws);
+        word_or_map(from, "`aws` or `{ world: world.yaml }`", aws, Self::World)
+    }
 }
 
 /// The world: an in-memory cloud in a YAML file, to try grantd on.
@@ -100,6 +107,10 @@ pub enum Drift {
     /// Grant it again.
     Restore,
 }
+
+/// How deep a configuration is nested at the most, and how much it holds: some 20,000 people with two keys each.
+const DEEPEST: usize = 12;
+const LARGEST: usize = 200_000;
 
 fn default_sweep() -> String {
     "*/15 * * * *".into()
@@ -128,7 +139,10 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! { max_depth: 12, max_nodes: 20_000, max_aliases: 0, max_anchors: 0, max_documents: 1 },
+            budget: serde_saphyr::budget! {
+                max_depth: DEEPEST, max_nodes: LARGEST, max_aliases: 0, max_anchors: 0, max_documents: 1
+            },
+            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
             merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
             strict_booleans: true,
             reject_unsupported_tags: true,
@@ -136,10 +150,10 @@ impl Config {
         };
         let config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
             let shown = usize::try_from(line).ok().and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
-            ConfigError(format!("{line}:{column}: {message}\n  | {shown}"))
+            // Enough to find it by.
+            let shown: String = shown.chars().take(160).collect();
+            ConfigError(format!("{line}:{column}: {}\n  | {shown}", explain(&error)))
         })?;
         match config.wrong() {
             wrong if wrong.is_empty() => Ok(config),
@@ -212,6 +226,30 @@ impl Config {
     }
 }
 
+/// What is wrong with it as YAML, in words of ours where the library's are for programmers.
+fn explain(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::{Error, budget::BudgetBreach};
+    let deep = || format!("nested deeper than {DEEPEST} levels, which no setting needs");
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` stands here for the second time: keep one of them")
+        }
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } | Error::MultipleDocuments { .. } => {
+            "a second document begins here: a configuration is one".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => deep(),
+        Error::Budget { breach: BudgetBreach::Nodes { .. }, .. } => {
+            format!("more than {LARGEST} keys and values, which is the most that is read")
+        }
+        Error::Budget { breach: BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }, .. } => {
+            "anchors and aliases (`&name`, `*name`) are not read: write the value out".to_owned()
+        }
+        // Before the budget is counted.
+        other if other.to_string().starts_with("recursion limit") => deep(),
+        other => other.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+    }
+}
+
 /// How grantd gets into an account.
 fn reach(account: &Account) -> Result<(), String> {
     let Account { id, role, external_id, regions: _ } = account;
@@ -269,6 +307,22 @@ mod tests {
         }
         assert_eq!(said("sweep: \"0 0 29 2 *\"\n"), "fine");
         assert!(said("drift: ignore\n").contains("4:8"));
+        assert!(said("drift: report\ndrift: restore\n").starts_with("5:1: the key `drift` stands here for the second"));
+        assert!(said("---\nx: y\n").contains("a second document"));
+        let people: String = (0..LARGEST / 2).map(|number| format!("  p{number}: {{}}\n")).collect();
+        assert!(said(&format!("people:\n{people}")).contains("more than 200000 keys and values"));
+        assert!(said("shared: &a { x: [y] }\n").contains("anchors and aliases"));
+        let long = said(&format!("x: {}\n", "y".repeat(900)));
+        assert!(long.contains("unknown field `x`") && !long.contains(&"y".repeat(160)), "{long}");
+        let cloud = |cloud: &str| Config::parse(&format!("source: {{ url: /srv/x }}\nstate: s\ncloud: {cloud}\n"));
+        let wrong = |text: &str| cloud(text).unwrap_err().0;
+        assert_eq!(cloud("aws").unwrap().cloud, Cloud::Aws);
+        assert!(wrong("azure").starts_with("3:8: `azure` is neither: write `aws` or"), "{}", wrong("azure"));
+        assert!(wrong("{ wrld: x }").contains("unknown field `wrld`"), "{}", wrong("{ wrld: x }"));
+        let pace = |clock: &str| wrong(&format!("{{ world: w, clock: {clock} }}"));
+        assert!(pace("fast").contains("`real` or"), "{}", pace("fast"));
+        let none = pace("{ start: 2026-11-20T09:00:00Z, speed: 0 }");
+        assert!(none.contains("nonzero") && none.starts_with("3:"), "{none}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Wanted {
     pub edge: Option<Timestamp>,
     /// Asks that grant nothing for now, and why, as bindings that name only the surface.
     pub notes: Vec<Note>,
+    /// How many of them do so because their places cannot be listed.
+    pub unread: usize,
 }
 
 /// One wanted binding: the latest end of the grants that hold it, and who they are.
@@ -114,10 +116,8 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
                     if resolved.places.is_empty()
                         && let Some(selector) = selector()
                     {
-                        let user = live.content.word("user");
-                        let binding = Binding::new(live.target.surface(), &selector.scope, "-", user);
                         let text = format!("no host matched when `{}` began: it grants nothing there", live.grant);
-                        wanted.notes.push(Note { binding, text });
+                        wanted.notes.push(live.note(&selector, text));
                     }
                     &resolved.places[..]
                 }
@@ -125,12 +125,19 @@ pub fn desire(ledger: &Ledger, survey: &Survey, targets: &Targets, policy: &impl
                     None => &[][..],
                     Some(selector) => {
                         match survey.answers.get(&selector) {
-                            Some(Answer { asked, places: Ok(places) }) if *asked >= terms.start => {
+                            Some(Answer { asked, places }) if *asked >= terms.start => {
                                 let (grant, ask, asked, places) =
                                     (live.grant.clone(), *live.ask, *asked, places.clone());
                                 wanted.resolved.push(Record::Resolve { grant, ask, asked, places });
                             }
-                            _ => drop(wanted.selectors.insert(selector)),
+                            _ => {
+                                if let Some((trouble, _)) = survey.unlisted.get(&selector) {
+                                    let text = format!("not granted yet: its hosts cannot be listed: {trouble}");
+                                    wanted.notes.push(live.note(&selector, text));
+                                    wanted.unread += 1;
+                                }
+                                wanted.selectors.insert(selector);
+                            }
                         }
                         continue;
                     }
@@ -159,6 +166,14 @@ struct Live<'a> {
     barred: Option<Text>,
     /// Itself as the only holder, for all of its bindings.
     alone: Holders,
+}
+
+impl Live<'_> {
+    /// What is told of it where no place is known.
+    fn note(&self, selector: &Selector, text: String) -> Note {
+        let binding = Binding::new(self.target.surface(), &selector.scope, "-", self.content.word("user"));
+        Note { binding, text }
+    }
 }
 
 /// Wanted bindings in the order in which they came up.

@@ -50,7 +50,8 @@ pub fn put_right(
     let earlier = |moment: Timestamp| moment.checked_add(back).unwrap_or(moment);
     let then = at.checked_sub(back).unwrap_or(at);
     for terms in ledger.grants.values_mut() {
-        let Terms { start, until, ceiling, stated, from, state, places, .. } = &mut **terms;
+        let Terms { start, until, ceiling, stated, from, state, places, asks_since, .. } = &mut **terms;
+        *asks_since = asks_since.map(|since| since.min(at));
         if accepted && *start <= then {
             *until = earlier(*until);
             *start = earlier(*start);
@@ -86,6 +87,9 @@ pub fn put_right(
         }
         if let Hold::Settling { wrote, .. } | Hold::Regranting { wrote, .. } = &mut owned.hold {
             *wrote = (*wrote).min(at);
+        }
+        if let Hold::Uncertain(doubt) = &mut owned.hold {
+            doubt.wrote = doubt.wrote.map(|wrote| wrote.min(at));
         }
         clamp(&mut owned.hold, at);
     }

@@ -151,12 +151,23 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
         Record::Retried { binding, count, last, trouble, .. } => {
             turn(ledger, binding, Said::Retried(*count, *last, trouble), None);
         }
-        Record::Dispute { binding, .. } => turn(ledger, binding, Said::Disputed, None),
+        Record::Dispute { binding, .. } => {
+            turn(ledger, binding, Said::Disputed, None);
+            if let Some(owned) = ledger.owned.get_mut(binding) {
+                owned.had = None;
+            }
+        }
         Record::Drift { binding, .. } => {
+            let settled = ledger.owned.get(binding).is_some_and(|owned| owned.hold.settles());
             turn(ledger, binding, Said::Drifted, None);
             if let Some(owned) =
                 ledger.owned.get_mut(binding).filter(|owned| matches!(owned.hold, Hold::Drifted { .. }))
             {
+                if settled {
+                    (owned.holders, owned.ending, owned.had) = (owned.lost.clone(), None, None);
+                    let ends = owned.lost.keys().filter_map(|grant| Some(ledger.grants.get(grant)?.until));
+                    owned.until = ends.max().unwrap_or(owned.until);
+                }
                 robbed(owned);
             }
         }
@@ -348,7 +359,9 @@ pub fn cause<'a>(ledger: &'a Ledger, owned: &'a Owned) -> (Cause, Option<&'a Arc
         }
         (None, terms) => (Timestamp::MAX, Cause::EntryRemoved, terms.map(|terms| &terms.origin)),
     };
-    let last = owned.holders.keys().map(end).max_by_key(|(at, ..)| *at);
+    // Who only asked for it is no reason.
+    let had = owned.had.as_ref().map_or(&owned.holders, |had| &had.holders);
+    let last = had.keys().map(end).max_by_key(|(at, ..)| *at);
     let (_, cause, by) = last.unwrap_or((Timestamp::MAX, Cause::Expired, None));
     (cause, by.or(owned.origin.as_ref()))
 }

@@ -14,14 +14,14 @@
 //! refused    | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | nothing
 //! gone       | granting  | .        | .        | .        | .        | .        | .         | .         | .       | .         | .       | .       | gone   | nothing
 //! granting   | uncertain | .        | revoking | held     | standing | refused  | refused   | granting  | gone    | .         | held    | .       | gone   | nothing
-//! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | .         | held    | .       | gone   | nothing
+//! uncertain  | uncertain | .        | revoking | held     | held     | .        | uncertain | uncertain | gone    | .         | held    | drifted | gone   | nothing
 //! held       | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
 //! renewing   | restoring | renewing | revoking | held     | held     | drifted  | held      | held      | gone    | .         | held    | drifted | gone   | nothing
 //! drifted    | restoring | renewing | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
 //! restoring  | uncertain | renewing | revoking | held     | held     | drifted  | drifted   | uncertain | gone    | .         | held    | drifted | gone   | nothing
 //! revoking   | uncertain | renewing | revoking | settling | revoking | settling | revoking  | revoking  | nothing | revoking  | held    | .       | gone   | nothing
-//! settling   | regranting | .       | revoking | .        | .        | .        | .         | .         | .       | .         | held    | .       | gone   | nothing
-//! regranting | uncertain | .        | revoking | held     | held     | settling | settling  | regranting | gone   | .         | held    | .       | gone   | nothing
+//! settling   | regranting | .       | revoking | .        | .        | .        | .         | .         | .       | .         | held    | drifted | gone   | nothing
+//! regranting | uncertain | .        | revoking | held     | held     | settling | settling  | regranting | gone   | .         | held    | drifted | gone   | nothing
 //! ```
 //!
 //! Why these, of those that could be otherwise:
@@ -29,10 +29,13 @@
 //! - *granting + standing* is not ours: it was there at our first call. *uncertain + standing* is ours: something of ours was there,
 //!   or may have been, and whoever has the access may have taken our mark off. It is held as *disputed*, and so is *dispute*.
 //! - *granting + unknown* stays: the answer may still be fetched, and then counts as if it had never been lost.
-//! - *uncertain* is left by an answer or by revoking only, never by a look that finds nothing.
+//! - *uncertain* is not left by a look that finds nothing, but for one from when no call of ours can land any more: such an absence
+//!   has settled, and what somebody adds from then on is his.
 //! - *drifted* is not given back by a renewal: *renewing + absent* is drift.
 //! - *drifted* belongs to those from whom it was taken: `Owned::lost` keeps them, whatever becomes of the access for others. So it is
 //!   with what a revocation found absent, where no call of ours can have taken it: somebody did, and nobody had looked.
+//! - *settling + drift*, and the same of *uncertain* and *regranting*: the absence has settled, and nothing is owed any more; those
+//!   from whom it was taken by hand before are not over, and it is drifted for them as it was.
 //! - *settling + grant* is *regranting*: while a debt is open, what appears there is ours to end. Where that grant fails, nothing was
 //!   changed, and the absence settles as it would have.
 //!
@@ -90,12 +93,10 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
             Hold::Held { sure, .. } | Hold::Renewing { sure, .. } | Hold::Restoring { sure, .. } => {
                 Hold::Drifted { sure, retry: None }
             }
-            Hold::Granting(_)
-            | Hold::Uncertain(_)
-            | Hold::Drifted { .. }
-            | Hold::Revoking { .. }
-            | Hold::Settling { .. }
-            | Hold::Regranting { .. } => hold,
+            Hold::Settling { wrote: _, retry } => Hold::Drifted { sure: Sure::Answered, retry },
+            Hold::Uncertain(doubt) => Hold::Drifted { sure: Sure::Answered, retry: doubt.retry },
+            Hold::Regranting { wrote: _, call } => Hold::Drifted { sure: Sure::Answered, retry: call.retry },
+            Hold::Granting(_) | Hold::Drifted { .. } | Hold::Revoking { .. } => hold,
         }),
         (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
         (_, Said::Forgotten) => Nothing,
@@ -109,7 +110,7 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
 
 /// A call will be made.
 fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
-    let doubt = |call, retry| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }));
+    let doubt = |call, retry, wrote| Hold::Uncertain(Box::new(Doubt { call: Some(call), retry, wrote }));
     match (verb, hold) {
         (Verb::Revoke, Hold::Revoking { sure, retry, call: before, perhaps }) => {
             Hold::Revoking { sure, call: Some(Box::new(call)), retry, perhaps: perhaps || before.is_some() }
@@ -118,11 +119,18 @@ fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
             Hold::Revoking { sure: hold.sure(), call: Some(Box::new(call)), retry: None, perhaps: false }
         }
         // The answer of the call before never came: it may still land.
-        (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry),
-        (Verb::Grant, Hold::Uncertain(before)) => doubt(call, before.retry),
-        (Verb::Grant, Hold::Restoring { call: before, .. }) => doubt(call, before.retry),
-        (Verb::Grant, Hold::Regranting { call: before, .. }) => doubt(call, before.retry),
-        (Verb::Grant, Hold::Revoking { .. }) => doubt(call, None),
+        (Verb::Grant, Hold::Granting(before)) => doubt(call, before.retry, Some(before.asked)),
+        (Verb::Grant, Hold::Uncertain(before)) => {
+            let wrote = before.call.map(|call| call.asked).or(before.wrote);
+            doubt(call, before.retry, wrote)
+        }
+        (Verb::Grant, Hold::Restoring { call: before, .. } | Hold::Regranting { call: before, .. }) => {
+            doubt(call, before.retry, Some(before.asked))
+        }
+        (Verb::Grant, Hold::Revoking { .. }) => {
+            let asked = call.asked;
+            doubt(call, None, Some(asked))
+        }
         (Verb::Grant, Hold::Settling { wrote, retry }) => {
             Hold::Regranting { wrote, call: Box::new(Call { retry, ..call }) }
         }
@@ -175,22 +183,20 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
             }
         },
         Hold::Uncertain(doubt) => {
-            let Doubt { call, retry } = *doubt;
-            let Some(call) = call else { return Owned(Hold::Uncertain(Box::new(Doubt { call, retry }))) };
+            let Doubt { call, retry, wrote } = *doubt;
+            let doubt = |call, retry| Owned(Hold::Uncertain(Box::new(Doubt { call, retry, wrote })));
+            let Some(call) = call else { return doubt(call, retry) };
             let again = |trouble| Some(Attempt::again(retry.as_deref(), call.until, knew, trouble));
             match fate {
                 Fate::Done => Owned(Hold::Held { sure, retry: None }),
                 Fate::Standing if settled => Owned(Hold::Held { sure: Sure::Disputed, retry: None }),
                 Fate::Standing => Standing(knew),
                 Fate::Gone => Gone(knew),
-                Fate::Absent => Owned(Hold::Uncertain(Box::new(Doubt { call: Some(call), retry }))),
-                Fate::Failed(trouble) => {
-                    let retry = again(trouble);
-                    Owned(Hold::Uncertain(Box::new(Doubt { call: None, retry })))
-                }
+                Fate::Absent => doubt(Some(call), retry),
+                Fate::Failed(trouble) => doubt(None, again(trouble)),
                 Fate::Unknown(trouble) => {
                     let retry = again(trouble);
-                    Owned(Hold::Uncertain(Box::new(Doubt { call: Some(call), retry })))
+                    doubt(Some(call), retry)
                 }
             }
         }
@@ -211,7 +217,7 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
             Fate::Failed(trouble) => Owned(Hold::Drifted { sure, retry: Some(again(&call, trouble)) }),
             Fate::Unknown(trouble) => {
                 let retry = Some(again(&call, trouble));
-                Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry })))
+                Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry, wrote: None })))
             }
         },
         Hold::Regranting { wrote, call } => match fate {

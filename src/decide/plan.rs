@@ -28,7 +28,7 @@ pub const FRESH: Span = Span::minutes(1);
 /// How long a look may take and still say what was there just before. A slower one is no ground to call anything ours.
 const PATIENCE: Span = Span::minutes(10);
 /// How long after its intent a grant or renewal may still be sent.
-const ACT_BY: Span = Span::minutes(10);
+pub(super) const ACT_BY: Span = Span::minutes(10);
 
 /// What is told of access that somebody took away.
 pub(super) const DRIFT: &str = "drift: removed by somebody else";
@@ -51,6 +51,9 @@ pub struct Ground<'a> {
     pub tries: &'a BTreeMap<Binding, Attempt>,
     /// Why nothing may be granted or extended now, if so. Revocation goes on.
     pub standstill: Option<&'a str>,
+    /// Git was asked for the first time, and has neither answered nor failed to: so long nobody's standstill is a reason to end what
+    /// somebody asks for.
+    pub unheard: bool,
     pub now: Timestamp,
     /// When the engine's time last went ahead by more than had passed.
     pub leapt: Timestamp,
@@ -60,7 +63,7 @@ pub struct Ground<'a> {
 pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     let Ground { ledger, pending, .. } = ground;
     let (notes, records) = (std::mem::take(&mut wanted.notes), std::mem::take(&mut wanted.resolved));
-    let mut plan = Plan { wake: wanted.edge, notes, records, ..Plan::default() };
+    let mut plan = Plan { wake: wanted.edge, notes, records, unread: wanted.unread, ..Plan::default() };
     // Both are sorted: walked side by side, which is many times faster than to look each of the one up in the other.
     let mut ours = ledger.owned.iter().peekable();
     let mut unwanted = Vec::new();
@@ -90,7 +93,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     plan.steps.reserve_exact(unwanted.len());
     for (binding, owned) in unwanted {
         if !pending.contains(binding) {
-            ground.end(binding, owned, &mut plan);
+            ground.end(binding, owned, false, &mut plan);
         } else if !matches!(owned.hold, Hold::Revoking { .. }) {
             plan.off.push(binding.clone());
         }
@@ -143,16 +146,16 @@ impl Ground<'_> {
         }
         if let Some(attempt) = self.ledger.refused.get(binding)
             && attempt.same(want.until)
-            && attempt.next() > self.now
+            && attempt.next_gain() > self.now
         {
-            plan.wake = earliest(plan.wake, attempt.next());
+            plan.wake = earliest(plan.wake, attempt.next_gain());
             return note(
                 plan,
                 format!(
                     "not granted yet: {} (attempt {}, next at {})",
                     attempt.trouble,
                     attempt.count,
-                    moment(attempt.next())
+                    moment(attempt.next_gain())
                 ),
             );
         }
@@ -166,6 +169,7 @@ impl Ground<'_> {
                 note(plan, "standing access: not ours to remove".into());
             }
             Seen::Blind(trouble) => {
+                plan.unread += 1;
                 self.look_again(binding, plan);
                 note(plan, format!("not granted yet: it cannot be read: {trouble}"));
             }
@@ -186,9 +190,9 @@ impl Ground<'_> {
             None | Some(_) if drifted => self.keep_away(binding, want, owned, plan),
             None => {
                 note(binding, plan, DRIFT.into());
-                self.end(binding, owned, plan);
+                self.end(binding, owned, true, plan);
             }
-            Some(_) => self.end(binding, owned, plan),
+            Some(_) => self.end(binding, owned, true, plan),
         }
     }
 
@@ -218,7 +222,7 @@ impl Ground<'_> {
     fn goes_on(&self, want: &Want, owned: &Owned) -> bool {
         let free = self.standstill.is_none() && want.barred.is_none();
         let had = owned.had.as_ref().map_or(&owned.holders, |had| &had.holders);
-        free || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
+        free || self.unheard || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
     }
 
     /// Whether a holder's question was answered with the place after it was known to be gone.

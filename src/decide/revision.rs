@@ -14,6 +14,7 @@ use super::{
     intake::{Filed, Footing, Intake},
     judge::{ending, judge, same_request},
     moment, stem,
+    terms::fewer,
     vouch::{Lack, vouch},
 };
 
@@ -241,12 +242,13 @@ impl<'a> Revision<'a> {
         // Who says nothing of the end does not move it later: the configuration may have become a longer one since.
         let silent = grant.ttl == terms.ttl && grant.until == terms.stated;
         let until = if silent { until.min(terms.until) } else { until };
-        if until > terms.until && self.guarded {
-            let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
-            return self.hold(id, reason, None);
-        }
         // A move alone changes no content, and yet needs what the rules of both places ask for.
         let Some(vouched) = self.vouched(id, filed, Some(terms)) else { return };
+        if until > terms.until && self.guarded {
+            let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
+            self.admission.records.extend(fewer(id, terms, &asks));
+            return self.hold(id, reason, None);
+        }
         self.settled.insert(id.clone());
         let brought = self.intake.chains.get(id).filter(|_| waits(terms));
         let links = brought.map(|chain| chain.links.clone()).unwrap_or_default();

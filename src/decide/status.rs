@@ -183,7 +183,7 @@ pub fn status(ledger: &Ledger, policy: &impl Allows, now: Timestamp) -> Status {
     let waiting = ledger.refused.iter().map(|(binding, attempt)| Waiting {
         binding: binding.clone(),
         attempts: attempt.count,
-        next: attempt.next(),
+        next: attempt.next_gain(),
         trouble: attempt.trouble.to_string(),
     });
     Status {

@@ -96,6 +96,24 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
     }
 }
 
+/// An edit of which only that counts by now that it takes entries out: its file is looked at again for the rest.
+pub fn fewer(grant: &GrantId, terms: &Terms, asks: &[Arc<Ask>]) -> Option<Record> {
+    (asks.len() < terms.asks.len()).then(|| Record::Amend {
+        grant: grant.clone(),
+        path: terms.path.clone(),
+        blob: terms.blob.clone(),
+        commit: terms.origin.commit.clone(),
+        author: terms.origin.author.clone(),
+        purpose: terms.purpose.clone(),
+        asks: asks.to_vec(),
+        ttl: terms.ttl,
+        stated: terms.stated,
+        until: terms.until,
+        vouched: terms.vouched.clone(),
+        links: Vec::new(),
+    })
+}
+
 /// It goes, for good or for a while.
 fn part(ledger: &mut Ledger, grant: &GrantId, state: State, at: Timestamp) {
     if let Some(terms) = ledger.grants.get_mut(grant) {

@@ -10,8 +10,11 @@ use super::{
     desire::{Want, earliest},
     fold::cause,
     moment,
-    plan::{DRIFT, FRESH, Ground, SETTLE, note},
+    plan::{ACT_BY, DRIFT, FRESH, Ground, SETTLE, note},
 };
+
+/// How long after a call of unknown fate an absence has settled: until then it may still be sent, and what it did not be seen yet.
+const LATE: Span = Span::minutes((ACT_BY.as_seconds() + SETTLE.as_seconds()) / 60);
 
 const AGAIN: &str = "drift: removed by somebody else, and there again: it ends with the grant";
 
@@ -57,9 +60,7 @@ impl Ground<'_> {
             Recall::Told(record) => return plan.records.push(*record),
             Recall::Lost => {}
         }
-        if let Hold::Settling { wrote, .. } = &owned.hold
-            && self.settles(binding, want, owned, *wrote, plan)
-        {
+        if self.settles(binding, want, owned, plan) {
             return;
         }
         if let Some(why) = self.standstill.or(want.barred.as_deref()) {
@@ -84,6 +85,7 @@ impl Ground<'_> {
                 plan.records.push(Record::Dispute { intent, binding: binding.clone(), stamp: owned.stamp() });
             }
             Seen::Blind(trouble) => {
+                plan.unread += 1;
                 self.look_again(binding, plan);
                 note(binding, plan, format!("of unknown fate: {trouble}"));
             }
@@ -92,11 +94,20 @@ impl Ground<'_> {
     }
 
     /// Whether an absence is looked at before anything else, or is settled and forgotten: what somebody adds from then on is his.
-    fn settles(&self, binding: &Binding, want: &Want, owned: &Owned, wrote: Timestamp, plan: &mut Plan) -> bool {
-        let settled = SETTLE.after(wrote.max(self.leapt));
+    fn settles(&self, binding: &Binding, want: &Want, owned: &Owned, plan: &mut Plan) -> bool {
+        let (wrote, wait) = match &owned.hold {
+            Hold::Settling { wrote, .. } => (Some(*wrote), SETTLE),
+            Hold::Granting(call) | Hold::Regranting { call, .. } => (Some(call.asked), LATE),
+            Hold::Uncertain(doubt) => (doubt.call.as_ref().map(|call| call.asked).or(doubt.wrote), LATE),
+            Hold::Held { .. }
+            | Hold::Renewing { .. }
+            | Hold::Drifted { .. }
+            | Hold::Restoring { .. }
+            | Hold::Revoking { .. } => (None, LATE),
+        };
+        let Some(settled) = wrote.map(|wrote| wait.after(wrote.max(self.leapt))) else { return false };
         // Without a failure behind it, and if it may be, the grant is made at once.
-        let free = self.standstill.is_none() && want.barred.is_none() && owned.hold.retry().is_none();
-        if free || self.goes_on_without(owned) {
+        if self.standstill.is_none() && want.barred.is_none() && owned.hold.retry().is_none() {
             return false;
         }
         if self.now < settled {
@@ -104,7 +115,7 @@ impl Ground<'_> {
             return false;
         }
         match self.survey.seen(binding, settled) {
-            Seen::Absent => plan.records.push(self.forget(binding, owned, "absent, and settled")),
+            Seen::Absent => plan.records.push(self.settled(binding, owned)),
             Seen::Unread => plan.reads.push(binding.clone()),
             Seen::Present { .. } | Seen::Blind(_) | Seen::Gone => return false,
         }
@@ -168,8 +179,12 @@ impl Ground<'_> {
         // A renewal that was under way when the process ended may have come or not: it is made again.
         let open = owned.hold.call().is_some();
         if owned.until != want.until || marked_otherwise || open {
-            if want.until > owned.until && (self.standstill.is_some() || want.barred.is_some()) {
+            // An earlier end takes away, and waits for nothing.
+            let later = want.until > owned.until;
+            if later && (self.standstill.is_some() || want.barred.is_some()) {
                 note(binding, plan, "not extended: granting stands still, or an operator protects it".into());
+            } else if self.standstill.is_some() && want.until == owned.until {
+                note(binding, plan, "what says its end there is put right when granting goes on".into());
             } else if !self.pauses(binding, owned.hold.retry(), want.until, plan) {
                 plan.steps.push(self.step(Verb::Renew, binding, want, Cause::EndMoved, seen.clone()));
             }
@@ -206,8 +221,8 @@ impl Ground<'_> {
         }
     }
 
-    /// Ours, or may be, and not wanted any more.
-    pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
+    /// Ours, or may be, and not wanted any more. `asked`: somebody asks for it who may not have it now, or from whom it was taken.
+    pub(super) fn end(&self, binding: &Binding, owned: &Owned, asked: bool, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
             Hold::Settling { wrote, .. } => {
@@ -219,9 +234,9 @@ impl Ground<'_> {
                 }
                 since = settled;
                 match self.survey.seen(binding, settled) {
-                    // Those from whom it was taken by hand are not over, and must not get it back.
-                    Seen::Absent if self.goes_on_without(owned) => return,
-                    Seen::Absent => return plan.records.push(self.forget(binding, owned, "absent, and settled")),
+                    // Suspended or held they come back, and must not have it then.
+                    Seen::Absent if !asked && self.goes_on_without(owned) => return,
+                    Seen::Absent => return plan.records.push(self.settled(binding, owned)),
                     Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
                     Seen::Unread => return plan.reads.push(binding.clone()),
                     Seen::Blind(trouble) => {
@@ -269,6 +284,14 @@ impl Ground<'_> {
             stated: None,
             off: Off::default(),
         });
+    }
+
+    /// Nothing is owed there any more. Those from whom it was taken by hand before and who are not over must not get it back.
+    fn settled(&self, binding: &Binding, owned: &Owned) -> Record {
+        if self.goes_on_without(owned) {
+            return Record::Drift { binding: binding.clone(), stamp: Stamp::new(&owned.lost, owned.origin.as_deref()) };
+        }
+        self.forget(binding, owned, "absent, and settled")
     }
 
     /// Whether a grant from which it was taken by hand is not over: it goes on without it, is suspended, or held.
@@ -329,11 +352,11 @@ impl Ground<'_> {
 
     /// Whether what failed on the way to that end is to be left alone for now.
     fn pauses(&self, binding: &Binding, retry: Option<&Attempt>, until: Timestamp, plan: &mut Plan) -> bool {
-        let Some(attempt) = retry.filter(|attempt| attempt.same(until) && attempt.next() > self.now) else {
+        let Some(attempt) = retry.filter(|attempt| attempt.same(until) && attempt.next_gain() > self.now) else {
             return false;
         };
-        plan.wake = earliest(plan.wake, attempt.next());
-        let (trouble, count, next) = (&attempt.trouble, attempt.count, moment(attempt.next()));
+        plan.wake = earliest(plan.wake, attempt.next_gain());
+        let (trouble, count, next) = (&attempt.trouble, attempt.count, moment(attempt.next_gain()));
         note(binding, plan, format!("{trouble} (attempt {count}, next at {next})"));
         true
     }

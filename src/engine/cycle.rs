@@ -19,7 +19,7 @@ use super::{
     blind,
     counted::Counted,
     intake::Librarian,
-    looks::{Asking, Sight},
+    looks::Sight,
     parts::{Happening, Outlook, Parts},
     spawn,
     still::Still,
@@ -47,8 +47,8 @@ pub struct Cycle {
     pub(super) reading: Counted<BTreeMap<Binding, Sight>>,
     /// Lost answers that are being fetched.
     pub(super) recalling: Counted<BTreeSet<u64>>,
-    /// Selectors that are or were asked.
-    pub(super) asking: Counted<BTreeMap<Selector, Asking>>,
+    /// Selectors whose answers are under way.
+    pub(super) asking: Counted<BTreeSet<Selector>>,
     pub(super) blinds: blind::Blinds,
     /// Accepted by this process.
     pub(super) fresh: Counted<BTreeSet<GrantId>>,
@@ -164,6 +164,7 @@ impl Cycle {
     pub fn reconfigure(&mut self, policy: Arc<Policy>) {
         self.parts.policy = policy;
         self.survey.answers.clear();
+        self.survey.ask_again();
         self.asking.clear();
         if let Some(librarian) = &mut self.librarian {
             librarian.forget();

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::{
-    decide::moment,
-    model::{Ledger, Line, Policy, Record, SourceError, Standstill, Still, Text},
+    decide::{fewer, moment, render::count},
+    model::{Ledger, Line, Policy, Record, Source, SourceError, Standstill, State, Still, Terms, Text},
 };
 
 /// A branch that is gone freezes, until an operator accepts a head: whoever can take it away can also put another one there.
@@ -40,6 +40,27 @@ pub fn alert(lines: &[Line]) {
     }
 }
 
+/// Live grants lie outside the folder that is read: their deletion would not be seen, and a head in which they are gone must not be
+/// accepted before it is. An operator who named the head has said what there is.
+pub fn elsewhere(source: &dyn Source, ledger: &Ledger) -> Option<Standstill> {
+    let gone = |terms: &&Terms| !matches!(terms.state, State::Withdrawn { .. }) && !source.covers(&terms.path);
+    let mut outside = ledger.grants.values().map(AsRef::as_ref).filter(gone);
+    let first = outside.next().filter(|_| !ledger.adopted)?;
+    let text = format!(
+        "{} outside `path` of the configuration, such as {}: nothing is read there, a deletion neither, so no head is accepted; \
+         correct `path`, or, if the folder was moved, `grantd source accept` goes on from a head that you name",
+        count(1 + outside.count(), "live grant"),
+        first.path
+    );
+    Some(Standstill::new(Still::Elsewhere, text))
+}
+
+/// Whether a line tells what happened just now: that drift goes on where an absence has settled is none.
+pub fn is_news(record: &Record, ledger: &Ledger) -> bool {
+    let Record::Drift { binding, .. } = record else { return true };
+    ledger.owned.get(binding).is_none_or(|owned| !owned.hold.settles())
+}
+
 pub fn frozen(ledger: &Ledger) -> Option<Standstill> {
     let freeze = ledger.freeze.as_ref()?;
     let help = "; `grantd source accept` lets it go on from a head that you name";
@@ -68,16 +89,19 @@ pub fn unguarded(policy: &Policy) -> Option<Standstill> {
     policy.unguarded.as_ref().map(|why| Standstill::new(Still::Unguarded, &**why))
 }
 
-/// Whether what a revision says takes something away, or keeps what is there: that waits for no journal and no clock. An edit to an
-/// earlier end or to fewer entries, and a withdrawal that was held and is taken back.
-pub fn gives_nothing(record: &Record, ledger: &Ledger) -> bool {
+/// What of a revision's record takes something away, or keeps what is there: that waits for no journal, no clock and no guard. An edit
+/// to an earlier end or to fewer entries, or as much of it as is one; and a withdrawal that was held and is taken back.
+pub fn less(record: &Record, ledger: &Ledger) -> Option<Record> {
     match record {
-        Record::Restore { .. } => true,
-        Record::Amend { grant, asks, until, .. } => ledger.grants.get(grant).is_some_and(|terms| {
-            let fewer = asks.len() < terms.asks.len();
-            *until <= terms.until && (fewer || *until < terms.until)
-        }),
-        _ => false,
+        Record::Restore { .. } => Some(record.clone()),
+        Record::Amend { grant, asks, until, .. } => {
+            let terms = ledger.grants.get(grant)?;
+            if *until > terms.until {
+                return fewer(grant, terms, asks);
+            }
+            (asks.len() < terms.asks.len() || *until < terms.until).then(|| record.clone())
+        }
+        _ => None,
     }
 }
 

@@ -18,15 +18,6 @@ pub enum Sight {
     Again,
 }
 
-/// Where a question for places is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asking {
-    UnderWay,
-    Answered,
-    /// It could not be answered then. An earlier answer may be kept all the same.
-    Failed(Timestamp),
-}
-
 impl Cycle {
     /// A look came back. What it saw of a place that we changed meanwhile says nothing.
     pub(super) fn looked(&mut self, began: Timestamp, readings: Vec<Reading>) {
@@ -44,9 +35,8 @@ impl Cycle {
                     }
                     Some(Sight::Stale) | None => false,
                 },
-                Reading::Answer { selector, places } => {
-                    let came = if places.is_ok() { Asking::Answered } else { Asking::Failed(now) };
-                    self.asking.insert(selector.clone(), came);
+                Reading::Answer { selector, .. } => {
+                    self.asking.remove(selector);
                     true
                 }
             };
@@ -95,7 +85,7 @@ impl Cycle {
         let known = |surface: &str| readers.keys().copied().find(|key| *key == surface);
         for selector in selectors {
             if let Some(surface) = known(&selector.surface) {
-                self.asking.insert(selector.clone(), Asking::UnderWay);
+                self.asking.insert(selector.clone());
                 tasks.entry(surface).or_default().0.push(selector);
             }
         }

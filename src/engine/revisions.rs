@@ -113,6 +113,7 @@ impl Cycle {
         *self.intake = Some(intake);
         // Hosts may have joined: a new revision asks the selectors again, those under way too.
         self.asking.clear();
+        self.survey.ask_again();
     }
 
     /// Tries again what could not be read, if it rested long enough.

@@ -24,14 +24,14 @@ pub fn begin<T: Send + 'static>(
 ) -> impl Future<Output = Result<T, Broke>> + Send {
     let running: JoinHandle<T> = tokio::spawn(task);
     async move {
-        running.await.map_err(|error| {
-            let why = match error.try_into_panic() {
-                Ok(panic) => said(panic.as_ref()),
-                Err(error) => error.to_string(),
-            };
-            let broke = Broke { what, why };
-            tracing::error!(error = %broke, "a task broke off: please report this");
-            broke
+        running.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => {
+                let broke = Broke { what, why: said(panic.as_ref()) };
+                tracing::error!(error = %broke, "a task broke off: please report this");
+                broke
+            }
+            // With the process.
+            Err(error) => Broke { what, why: error.to_string() },
         })
     }
 }

@@ -13,7 +13,6 @@ use super::{
     Counted, Cycle, Outlook,
     age::Distrust,
     gate,
-    looks::Asking,
     parts::sources,
     still::{Gates, Same, Stamp},
 };
@@ -113,13 +112,18 @@ impl Cycle {
         }
     }
 
+    /// Why no head may be accepted, though one may have been read.
+    fn unread(&self, gates: &Gates) -> Option<Standstill> {
+        gates.unread.clone().or_else(|| gate::elsewhere(&*self.parts.source, self.book.ledger()))
+    }
+
     /// Why nothing may be granted, beside what the revision itself says.
     fn standstill(&self, gates: &Gates, revision: Option<Standstill>, now: Timestamp) -> Option<Standstill> {
         let (ledger, policy) = (self.book.ledger(), &self.parts.policy);
         let silent = gate::silent(self.answered, ledger, policy, now);
         let fault = || self.book.fault().map(|why| Standstill::new(Still::Journal, why));
         let why = gates.distrust.clone().or_else(fault).or_else(|| gate::frozen(ledger)).or(silent);
-        let why = why.or_else(|| gates.unread.clone()).or(revision);
+        let why = why.or_else(|| self.unread(gates)).or(revision);
         why.or_else(|| gate::unjudged(self.intake.is_some(), gates.heard, policy))
     }
 
@@ -134,6 +138,7 @@ impl Cycle {
         let policy = Reach::renew(&mut self.reach, &self.parts.policy, self.book.ledger());
         self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
         let mut outlook = Outlook { source: gates.source.clone(), ..Outlook::default() };
+        let unread = self.unread(gates);
         let (held, edge);
         if let Some(intake) = &*self.intake {
             let admission = admit(self.book.ledger(), intake, &policy, now);
@@ -146,18 +151,16 @@ impl Cycle {
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
             gate::alert(&self.book.write_anyway(now, admission.ends));
+            let less = |record: &Record| gate::less(record, self.book.ledger());
+            let takes: Vec<Record> = admission.records.iter().filter_map(less).collect();
             // While the head is unread, the one before it begins nothing either.
-            if gates.unread.is_none() {
-                let takes = |record: &&Record| gate::gives_nothing(record, self.book.ledger());
-                let takes: Vec<Record> = admission.records.iter().filter(takes).cloned().collect();
-                let trusted = gates.distrust.is_none();
-                match if trusted { self.book.write(now, admission.records) } else { None } {
-                    Some(lines) => {
-                        gate::alert(&lines);
-                        self.fresh.extend(news);
-                    }
-                    None => drop(self.book.write_anyway(now, takes)),
+            let trusted = gates.distrust.is_none() && unread.is_none();
+            match if trusted { self.book.write(now, admission.records) } else { None } {
+                Some(lines) => {
+                    gate::alert(&lines);
+                    self.fresh.extend(news);
                 }
+                None => drop(self.book.write_anyway(now, takes)),
             }
             self.book.write_anyway(now, close(self.book.ledger(), &policy, now));
             outlook.standstill = admission.standstill;
@@ -173,18 +176,19 @@ impl Cycle {
         outlook.plan.sources = sources(&outlook, self.book.ledger());
         self.tries.keep(self.book.ledger());
         self.survey.keep(|selector| selectors.contains(selector));
-        self.asking.retain(|selector, _| selectors.contains(selector));
+        self.asking.retain(|selector| selectors.contains(selector));
         self.read(ask, outlook.plan.reads.iter().cloned().collect());
         self.recall(&outlook.plan.recalls);
         // What became of a lost call may be what an end waits for, and what is owed no longer must not be ended again: that is held up
         // by nothing.
-        let (known, records): (Vec<_>, Vec<_>) =
-            outlook.plan.records.iter().cloned().partition(|record| {
-                matches!(record, Record::Fate { .. } | Record::Forget { .. } | Record::Gone { .. })
-            });
+        let (known, records): (Vec<_>, Vec<_>) = outlook.plan.records.iter().cloned().partition(|record| {
+            matches!(record, Record::Fate { .. } | Record::Forget { .. } | Record::Gone { .. } | Record::Drift { .. })
+        });
+        let news = |record: &Record| gate::is_news(record, self.book.ledger());
+        let (known, settled): (Vec<_>, Vec<_>) = known.into_iter().partition(news);
         let lines = self.book.write_anyway(now, known);
         gate::alert(&lines);
-        let told = !lines.is_empty();
+        let told = !lines.is_empty() || !self.book.write_anyway(now, settled).is_empty();
         let written = !records.is_empty() && self.book.write(now, records).map(|lines| gate::alert(&lines)).is_some();
         if told || written {
             // They may be what the next steps wait for.
@@ -224,23 +228,22 @@ impl Cycle {
             fresh: &self.fresh,
             tries: self.tries.attempts(),
             standstill,
+            unheard: !gates.heard,
             now,
             leapt: self.age.leapt(),
         };
         let mut plan = plan(&ground, &mut wanted);
         let mut ask = wanted.selectors.clone();
-        ask.retain(|selector| match self.asking.get(selector) {
-            // Answered before a grant began that asks it too, it is asked anew.
-            None | Some(Asking::Answered) => true,
-            Some(Asking::UnderWay) => false,
-            Some(Asking::Failed(at)) => {
-                let again = FRESH.after(*at);
-                if again > now {
-                    plan.wake = earliest(plan.wake, again);
-                }
-                again <= now
+        // What was answered before a grant began that asks it too is asked anew, and what had no answer after a pause.
+        ask.retain(|selector| {
+            let Some((_, at)) = self.survey.unlisted.get(selector) else { return true };
+            let again = FRESH.after(*at);
+            if again > now {
+                plan.wake = earliest(plan.wake, again);
             }
+            again <= now
         });
+        ask.retain(|selector| !self.asking.contains(selector));
         if let Some(again) = gates.again {
             plan.wake = earliest(plan.wake, again);
         }
@@ -252,7 +255,7 @@ impl Cycle {
         let (ledger, mut policy) = (self.book.ledger(), self.reach.clone());
         let policy = Reach::renew(&mut policy, &self.parts.policy, ledger);
         assert_eq!(close(ledger, &policy, now), [], "an end has come");
-        let gated = gates.distrust.is_some() || gates.unread.is_some() || self.book.fault().is_some();
+        let gated = gates.distrust.is_some() || self.unread(gates).is_some() || self.book.fault().is_some();
         let mut revision = None;
         if let Some(intake) = &*self.intake {
             let admission = admit(ledger, intake, &policy, now);

@@ -1,6 +1,5 @@
 use std::{
-    fs::{File, Metadata},
-    io::Read,
+    fs::Metadata,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Settings, forge::Forge};
-use crate::model::secret_file;
+use crate::model::{read_file, secret_file};
 
 /// The shortest secret, bytes: nobody may find it by trying.
 const SHORTEST: usize = 16;
@@ -33,8 +32,7 @@ impl Key {
         if !path.metadata().map_err(cannot)?.is_file() {
             return Err(format!("the secret {shown} is no file: {}", how(path)));
         }
-        let mut text = Vec::new();
-        File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text)).map_err(cannot)?;
+        let text = read_file(path, LONGEST).map_err(cannot)?;
         if text.len() as u64 > LONGEST {
             return Err(format!("the secret {shown} is longer than {LONGEST} bytes: {}", how(path)));
         }

@@ -13,7 +13,7 @@ use super::{
     disk::failed,
     folder::{Folder, Tidy},
     line::Head,
-    pack::{Closed, KEPT, copy},
+    pack::{Closed, KEPT, Rest, copy},
     read,
     shelf::{self, LARGEST, Opened},
 };
@@ -101,28 +101,42 @@ impl Archived {
 /// lock of the writer's: the daemon may run.
 ///
 /// # Errors
-/// What was moved until then is moved; the rest stays, and calling it again goes on.
-pub fn archive(state: &Path, to: &Path, before: Option<Timestamp>) -> (Moved, Result<(), JournalError>) {
+/// What was moved until then is moved; the rest stays, and calling it again goes on. So it is where `rest` breaks it off, which is
+/// no error.
+pub fn archive(
+    state: &Path,
+    to: &Path,
+    before: Option<Timestamp>,
+    rest: &mut Rest,
+) -> (Moved, Result<(), JournalError>) {
     let mut moved = Moved::default();
-    let done = work(state, to, before, &mut moved);
+    let done = work(state, to, before, rest, &mut moved);
     (moved, done)
 }
 
-fn work(state: &Path, to: &Path, before: Option<Timestamp>, moved: &mut Moved) -> Result<(), JournalError> {
+fn work(
+    state: &Path,
+    to: &Path,
+    before: Option<Timestamp>,
+    rest: &mut Rest,
+    moved: &mut Moved,
+) -> Result<(), JournalError> {
     // Without a journal nothing is made there.
     read::segments(state)?;
     let _tidy = Tidy::hold(state, true)?;
     let folder = Folder::open(&read::folder(state))?;
     let into = Folder::open(to)?;
-    if folder.is(&into) {
-        return Err(JournalError::Io(format!("{} is where the segments lie already", to.display())));
+    if folder.is(&into) || Folder::open(state)?.is(&into) {
+        let to = to.display();
+        return Err(JournalError::Io(format!("{to} is of the state folder: name one outside, best on another disk")));
     }
     moved.archived = Archived::read(state)?;
     let held = shelf::list(to).map_err(failed("read the archive in", to))?;
-    moved.elsewhere = moved.archived.is_some() && held.is_empty();
     // What a start would go on with, by its own eyes.
     let latest = read::latest(state, &mut |_| ())?;
     let segments = read::segments(state)?;
+    let behind = |archived: &Archived| segments.first().is_some_and(|(first, _)| *first > archived.to);
+    moved.elsewhere = held.is_empty() && moved.archived.as_ref().is_some_and(behind);
     let live = segments.iter().position(|(_, path)| *path == latest.path).unwrap_or_default();
     for pair in segments.windows(2).take((live + 1).saturating_sub(KEPT)) {
         let [(first, path), (next, after)] = pair else { continue };
@@ -139,7 +153,7 @@ fn work(state: &Path, to: &Path, before: Option<Timestamp>, moved: &mut Moved) -
         if !again && known_end != closed.before {
             return Err(opened.gap(&known_end));
         }
-        let lines = prove(&opened, &closed, &into)?;
+        let Some(lines) = prove(&opened, &closed, &into, rest)? else { break };
         if !again {
             let (earlier, segments) = known.as_ref().map_or((0, 0), |known| (known.lines, known.segments));
             let archived = Archived {
@@ -163,14 +177,13 @@ fn work(state: &Path, to: &Path, before: Option<Timestamp>, moved: &mut Moved) -
     Ok(())
 }
 
-/// Sees to it that the archive has a segment, whole and durable. Answers how many records it has.
-fn prove(opened: &Opened, closed: &Closed, into: &Folder) -> Result<u64, JournalError> {
-    let go_on = &mut || true;
+/// Sees to it that the archive has a segment, whole and durable. Answers how many records it has; nothing if it was broken off.
+fn prove(opened: &Opened, closed: &Closed, into: &Folder, rest: &mut Rest) -> Result<Option<u64>, JournalError> {
     for (name, packed) in [(shelf::packed(closed.first), true), (shelf::name(closed.first), false)] {
         let Some(file) = into.read(&name)? else { continue };
         let there = Opened { path: into.path(&name), packed, archived: true, file };
         // An earlier call broke off, or somebody else archives there.
-        let found = closed.follow(&there, go_on, |_| Ok(())).map_err(|error| {
+        let found = closed.follow(&there, rest, |_| Ok(())).map_err(|error| {
             JournalError::Archive(format!(
                 "{error}\n  this file is not the segment that is to be moved there, and nothing is written over it: give every \
                  installation a folder of its own, and move a broken file away"
@@ -178,9 +191,8 @@ fn prove(opened: &Opened, closed: &Closed, into: &Folder) -> Result<u64, Journal
         })?;
         let durable = there.file.sync_all().map_err(failed("make durable", &there.path)).and_then(|()| into.sync());
         durable?;
-        return Ok(found.map_or(0, |trace| trace.records));
+        return Ok(found.map(|trace| trace.records));
     }
-    let read = closed.follow(opened, go_on, |_| Ok(()))?;
-    let packed = read.is_some_and(|read| read.largest <= LARGEST);
-    Ok(copy(opened, closed, into, packed, go_on)?.unwrap_or_default())
+    let Some(read) = closed.follow(opened, rest, |_| Ok(()))? else { return Ok(None) };
+    copy(opened, closed, into, read.largest <= LARGEST, rest)
 }

@@ -29,7 +29,7 @@ const SPARE: u64 = 16 << 20;
 pub(super) const KEPT: usize = 2;
 
 /// Asked after each bit of work, of some ten milliseconds: may rest, and answers whether to go on.
-pub(super) type Rest<'a> = dyn FnMut() -> bool + 'a;
+pub type Rest<'a> = dyn FnMut() -> bool + 'a;
 
 /// A segment that others follow, by its place in the chain.
 pub(super) struct Closed {

@@ -74,7 +74,10 @@ pub fn verify<E: From<JournalError>>(
     };
     for (first, opened) in &segments {
         if verdict.tail > 0 || *first != head.seq + 1 {
-            return Err(opened.gap(&head).into());
+            let lacks = archive.filter(|_| archived.as_ref().is_some_and(|archived| *first <= archived.to + 1));
+            return Err(lacks
+                .map_or_else(|| opened.gap(&head), |archive| lacking(archive, head.seq + 1, *first))
+                .into());
         }
         let segment = walk(opened, head, |head, line| -> Result<(), E> {
             if let Some(archived) =
@@ -98,6 +101,9 @@ pub fn verify<E: From<JournalError>>(
         return Err(unborn(state).into());
     }
     verdict.head = head;
+    if let Some(archived) = archived.as_ref().filter(|archived| archived.to > verdict.head.seq) {
+        return Err(archived.differs(state, &verdict.head).into());
+    }
     let state = state.display();
     match (outside, found) {
         (Some(outside), None) if outside.seq < verdict.head.seq => Err(JournalError::Archive(format!(
@@ -105,12 +111,12 @@ pub fn verify<E: From<JournalError>>(
             outside.seq
         ))
         .into()),
-        (Some(outside), None) => Err(JournalError::Corrupt(format!(
+        (Some(outside), None) => Err(JournalError::Outside(format!(
             "the journal in {state} is older than the checkpoint outside: it ends at line {}, that is at line {}",
             verdict.head.seq, outside.seq
         ))
         .into()),
-        (Some(outside), Some(found)) if *outside != found => Err(JournalError::Corrupt(format!(
+        (Some(outside), Some(found)) if *outside != found => Err(JournalError::Outside(format!(
             "the journal in {state} differs from the checkpoint outside: expected {outside}, found {found}"
         ))
         .into()),
@@ -131,6 +137,11 @@ fn everything(state: &Path, archive: Option<&Path>) -> Result<(BTreeMap<u64, Ope
     // Only now: what was taken away before we looked is in it.
     let archived = Archived::read(state)?;
     match (archive, &archived) {
+        (Some(_), None) if opened.keys().next().is_some_and(|first| *first > 1) => {
+            // It lacks what comes before, and does not know that it was moved: a start would say so, too.
+            let (_, opened) = opened.pop_first().ok_or_else(|| unborn(state))?;
+            return Err(opened.gap(&Head::origin()));
+        }
         (Some(archive), _) => {
             for (first, path) in shelf::list(archive).map_err(failed("read the archive in", archive))? {
                 if let Entry::Vacant(place) = opened.entry(first) {
@@ -138,10 +149,7 @@ fn everything(state: &Path, archive: Option<&Path>) -> Result<(BTreeMap<u64, Ope
                 }
             }
             if let Some(first) = opened.keys().next().filter(|first| **first > 1) {
-                return Err(JournalError::Archive(format!(
-                    "the archive in {} lacks what comes before line {first}: bring all that was archived into one folder",
-                    archive.display()
-                )));
+                return Err(lacking(archive, 1, *first));
             }
         }
         // An archiving that broke off may have left what it had moved.
@@ -197,6 +205,14 @@ fn before(state: &Path, segments: &[(u64, PathBuf)], first: u64, opened: &Opened
             _ => Err(opened.gap(&Head::origin())),
         },
     }
+}
+
+/// Not all of what was archived is in one folder.
+fn lacking(archive: &Path, from: u64, next: u64) -> JournalError {
+    let (archive, to) = (archive.display(), next - 1);
+    JournalError::Archive(format!(
+        "the archive in {archive} lacks lines {from} to {to}: bring all that was archived into one folder"
+    ))
 }
 
 fn unborn(state: &Path) -> JournalError {

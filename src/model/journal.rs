@@ -64,6 +64,9 @@ pub enum JournalError {
     /// An archive of segments is not what it should be, or is not at hand. What the state folder holds is not touched by that.
     #[error("{0}")]
     Archive(String),
+    /// It is not what a place of it that was noted outside says.
+    #[error("{0}")]
+    Outside(String),
     /// A later release of grantd wrote it: what its lines say is not known here.
     #[error("{0}")]
     Newer(String),

@@ -108,6 +108,9 @@ pub struct Doubt {
     /// The last grant, while its fate is not known.
     pub call: Option<Call>,
     pub retry: Option<Box<Attempt>>,
+    /// When the last one before it was made of which nobody knows what became. Journals before format 3 had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrote: Option<Timestamp>,
 }
 
 /// Failures of one verb in a row: how many, when the last was, and what it said.
@@ -130,6 +133,11 @@ impl Owned {
 }
 
 impl Hold {
+    /// Whether an absence that lasts ends it.
+    pub fn settles(&self) -> bool {
+        matches!(self, Self::Settling { .. } | Self::Uncertain(_) | Self::Granting(_) | Self::Regranting { .. })
+    }
+
     /// The failures in a row of what is being tried.
     pub fn retry(&self) -> Option<&Attempt> {
         match self {
@@ -208,6 +216,8 @@ impl Hold {
 impl Attempt {
     /// The longest pause between two attempts at an overdue revocation: 5 minutes.
     pub const CAP: Span = Span::minutes(5);
+    /// So many failures are an hour.
+    pub const SELDOM: u32 = 18;
 
     /// One failure more of what failed before, or the first of another thing.
     pub fn again(before: Option<&Self>, until: Timestamp, last: Timestamp, trouble: &Trouble) -> Box<Self> {
@@ -218,6 +228,12 @@ impl Attempt {
     /// Whether it was about the same end.
     pub fn same(&self, until: Timestamp) -> bool {
         self.until.is_none_or(|tried| tried == until)
+    }
+
+    /// When to try again what would give access: as [`Self::next`], and after [`Self::SELDOM`] failures in a row each half hour, because
+    /// each try is three lines of the journal. Nothing is owed meanwhile.
+    pub fn next_gain(&self) -> Timestamp {
+        if self.count > Self::SELDOM { Span::minutes(30).after(self.last) } else { self.next() }
     }
 
     /// When to try again: 5 s after the first failure, twice as long each time, at most [`Attempt::CAP`].
@@ -317,12 +333,14 @@ impl Stored {
             }
             (Some((Verb::Grant, call)), _) if landed == Some(Landed::No) && !revoked => Hold::Granting(call),
             (Some((Verb::Grant, call)), _) if yes && drifted => Hold::Restoring { sure, call },
-            (Some((Verb::Grant, call)), _) => Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt })),
+            (Some((Verb::Grant, call)), _) => {
+                Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry: attempt, wrote: None }))
+            }
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
             (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), retry: None },
             (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
-            (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt })),
+            (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt, wrote: None })),
         }
     }
 }

@@ -178,6 +178,8 @@ pub struct Plan {
     pub off: Vec<Binding>,
     pub held: Vec<Held>,
     pub notes: Vec<Note>,
+    /// How much is asked for and not granted because it cannot be read. The notes say which, and why.
+    pub unread: usize,
     /// Who stands behind the grants that the steps are for.
     pub sources: Vec<Provenance>,
     /// The next moment at which a new plan could differ, if nothing else happens.

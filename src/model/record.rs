@@ -33,7 +33,8 @@ impl Stamp {
 ///
 /// 1: what is ours was told by flags, and a grant that was answered with "there already" closed whatever was open.
 /// 2: what may be ours and is there is owed.
-pub const FORMAT: u32 = 2;
+/// 3: a grant knows since when it asks, and what was asked for over a debt in vain is not had.
+pub const FORMAT: u32 = 3;
 
 fn first() -> u32 {
     1

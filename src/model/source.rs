@@ -82,6 +82,12 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Whether a file lies where grants are read; of what lies elsewhere a deletion is not seen.
+    fn covers(&self, path: &str) -> bool {
+        let _ = path;
+        true
+    }
+
     /// The grants folder at a commit. An absent folder is an empty one.
     ///
     /// # Errors

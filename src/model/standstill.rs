@@ -26,6 +26,8 @@ pub enum Still {
     Unkept,
     /// Somebody else could change what is trusted by its path.
     Unguarded,
+    /// Live grants lie where nothing is read.
+    Elsewhere,
     /// What proofs are made with cannot be had.
     Untrusted,
     /// Nobody has looked yet at who stands behind the grants.

@@ -41,11 +41,8 @@ pub enum Recalled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub asked: Timestamp,
-    pub places: Result<Arc<[Text]>, Trouble>,
+    pub places: Arc<[Text]>,
 }
-
-/// The last good answer of each selector, or the trouble that kept us from one.
-pub type Answers = BTreeMap<Selector, Answer>;
 
 /// A look at one binding: when it began, when it came back, and what it saw.
 #[derive(Debug, Clone)]
@@ -58,7 +55,10 @@ struct Look {
 /// What was seen of the cloud, and when: bindings, what the selectors answered, and what became of lost calls.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
-    pub answers: Answers,
+    /// The last good answer of each selector: unknown is not empty.
+    pub answers: BTreeMap<Selector, Answer>,
+    /// The selectors whose last question had no answer: why, and when that was known.
+    pub unlisted: BTreeMap<Selector, (Trouble, Timestamp)>,
     /// By the number of the intent; with when it was told.
     pub recalled: BTreeMap<u64, (Recalled, Timestamp)>,
     /// Looked up only, never shown in its order.
@@ -66,15 +66,15 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Takes a reading in that was asked for at `began` and came back at `came`. A selector that could not be asked keeps its
-    /// earlier answer: unknown is not empty.
+    /// Takes a reading in that was asked for at `began` and came back at `came`.
     pub fn take(&mut self, reading: Reading, began: Timestamp, came: Timestamp) {
         match reading {
             Reading::Answer { selector, places: Err(trouble) } => {
-                self.answers.entry(selector).or_insert(Answer { asked: began, places: Err(trouble) });
+                self.unlisted.insert(selector, (trouble, came));
             }
             Reading::Answer { selector, places: Ok(places) } => {
-                self.answers.insert(selector, Answer { asked: began, places: Ok(places.into()) });
+                self.unlisted.remove(&selector);
+                self.answers.insert(selector, Answer { asked: began, places: places.into() });
             }
             Reading::Sight { binding, seen } => {
                 self.sights.insert(binding, Look { began, came, seen });
@@ -128,5 +128,11 @@ impl Survey {
     /// Forgets the selectors that nobody asks any more.
     pub fn keep(&mut self, asked: impl Fn(&Selector) -> bool) {
         self.answers.retain(|selector, _| asked(selector));
+        self.unlisted.retain(|selector, _| asked(selector));
+    }
+
+    /// Each selector may be asked again at once.
+    pub fn ask_again(&mut self) {
+        self.unlisted.clear();
     }
 }

@@ -38,10 +38,28 @@ impl Remote {
                 "{} answers with commit ids that are not SHA-1: only such repositories can be read",
                 self.url
             ))),
-            (Some(0 | 2), None) => Err(SourceError::NoBranch(format!(
-                "{} has no branch `{}`: push it, or correct `branch` in the configuration",
+            (Some(0 | 2), None) if !self.http || self.names_any(place, token).await? => {
+                Err(SourceError::NoBranch(format!(
+                    "{} has no branch `{}`: push it, or correct `branch` in the configuration",
+                    self.url, self.branch
+                )))
+            }
+            // A web server that answers everything with an empty page says so, too: it is no word about the branch.
+            (Some(0 | 2), None) => Err(SourceError::Unreachable(format!(
+                "{} names no branch at all: push `{}`, or correct `url` in the configuration if that is no repository",
                 self.url, self.branch
             ))),
+            _ => Err(self.failure("cannot be reached", &output, token)),
+        }
+    }
+
+    /// Whether the remote has anything at all.
+    async fn names_any(&self, place: &Place, token: Option<&Token>) -> Result<bool, SourceError> {
+        let command = self.dress(place.command(&["ls-remote", "--quiet", "--exit-code", "--", &self.url]), token);
+        let output = self.run(command, &self.limits.ask, token).await?;
+        match output.status.code() {
+            Some(0) => Ok(!output.stdout.is_empty()),
+            Some(2) => Ok(false),
             _ => Err(self.failure("cannot be reached", &output, token)),
         }
     }

@@ -177,7 +177,7 @@ impl Remote {
     async fn follow(&self, turn: &mut Turn, place: &Place) -> Result<Commit, Miss> {
         place.prepare().map_err(|e| unusable(place, &e))?;
         let lock = Arc::new(lock(place).await?);
-        let token = self.token()?;
+        let token = self.token().await?;
         let theirs = self.ask(place, token.as_ref()).await?;
         let ours = head(place).await?;
         if ours.as_ref() == Some(&theirs) {
@@ -203,7 +203,7 @@ impl Remote {
             return Ok(());
         }
         turn.refusals.pass(commit, Instant::now())?;
-        let token = self.token()?;
+        let token = self.token().await?;
         let ours = head(place).await?;
         let brought = self.take(turn, place, &lock, &commit.0, ours.as_ref(), false, token.as_ref()).await;
         let brought = brought.map_err(|miss| turn.note(commit, miss))?;
@@ -265,9 +265,10 @@ impl Remote {
         beside(move || read(place.bare())).await
     }
 
-    pub(super) fn token(&self) -> Result<Option<Token>, SourceError> {
+    pub(super) async fn token(&self) -> Result<Option<Token>, SourceError> {
+        let Some(file) = &self.token else { return Ok(None) };
         // Read at each fetch: tokens are renewed.
-        self.token.as_ref().map(|file| Token::read(file).map_err(SourceError::Unreachable)).transpose()
+        Token::load(file).await.map(Some).map_err(SourceError::Unreachable)
     }
 }
 

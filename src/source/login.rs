@@ -1,9 +1,14 @@
-use std::{fs::File, io::Read, path::Path};
+use std::{path::Path, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::time::timeout;
+
+use crate::model::read_file;
 
 /// The longest token, bytes.
 const TOKEN: u64 = 16 * 1024;
+/// How long its disk may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An access token, and what is sent of it. Neither is ever printed.
 pub struct Token {
@@ -13,11 +18,24 @@ pub struct Token {
 }
 
 impl Token {
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(TOKEN + 1).read_to_string(&mut text))
-            .map_err(|e| format!("the token file {} cannot be read: {e}", path.display()))?;
+    /// Reads a file, beside everything else: its disk may be one that does not answer.
+    ///
+    /// # Errors
+    /// A sentence; it never repeats what the file holds.
+    pub async fn load(path: &Path) -> Result<Self, String> {
+        let file = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || Self::read(&file));
+        match timeout(PATIENCE, reading).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => Err(format!("the token file {} cannot be read: {error}", path.display())),
+            Err(_) => Err(format!("the token file {} cannot be read: its disk does not answer", path.display())),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let text =
+            read_file(path, TOKEN).map_err(|e| format!("the token file {} cannot be read: {e}", path.display()))?;
+        let text = String::from_utf8(text).unwrap_or_default();
         let plain = text.trim().to_owned();
         if plain.is_empty() || text.len() as u64 > TOKEN || !plain.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(format!("the token file {} does not hold one token on one line", path.display()));

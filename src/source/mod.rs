@@ -216,6 +216,10 @@ impl Source for GitSource {
         self.remote.places.unkept()
     }
 
+    fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.folder).is_some_and(|below| below.starts_with('/'))
+    }
+
     fn tree<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Tree, SourceError>> {
         Box::pin(async move {
             let (commit, folder) = (commit.clone(), self.folder.clone());

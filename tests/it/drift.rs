@@ -373,6 +373,52 @@ fn who_asks_is_looked_for_since_he_asked() {
     }
 }
 
+/// What was given over drift and is over, revoked and settled, is owed no more: what somebody adds from then on is not ended before
+/// the grant from which it was taken.
+#[test]
+fn what_settled_for_another_is_drifted_as_it_was() {
+    for (restart, refused) in [(false, false), (true, false), (false, true), (true, true)] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "10h", &[GROUP]).await;
+            take_group(&story);
+            story.sim.sweep().await;
+            story.grant("jdoe-two", "5m", &[GROUP]).await;
+            assert_eq!(shown(&story, "jdoe-two"), ["live"]);
+            story.pass(Span::minutes(6)).await;
+            if refused {
+                story.fault(On::Write, Failure::Denied, None);
+                story.grant("jdoe-three", "2h", &[GROUP]).await;
+            }
+            again(&mut story, restart);
+            story.pass(Span::minutes(20)).await;
+            story.sim.sweep().await;
+            assert_eq!(shown(&story, "jdoe-one"), ["drifted"]);
+            if refused {
+                assert!(matches!(story.hold(), Hold::Drifted { retry: Some(_), .. }), "{:?}", story.hold());
+                story.pass(Span::hours(2)).await;
+                story.world.edit(|state| state.faults.clear()).unwrap();
+            }
+            let revoked = story.intents(Verb::Revoke);
+            story
+                .world
+                .edit(|state| {
+                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+                })
+                .unwrap();
+            story.sim.sweep().await;
+            story.pass(Span::minutes(30)).await;
+            assert!(story.has("members: jdoe"), "{restart} {refused}: {:?}", story.hold());
+            assert_eq!(story.intents(Verb::Revoke), revoked);
+            story.pass(Span::hours(10)).await;
+            assert!(!story.has("members: jdoe"), "{restart} {refused}: it ends with the grant");
+            story.pass(Span::minutes(10)).await;
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            assert!(ledger.owned.is_empty(), "{:?}", ledger.owned);
+        });
+    }
+}
+
 /// The same where nobody knows what became of the call by which he asked: it was not there for him.
 #[test]
 fn who_asks_by_a_call_whose_answer_is_lost_has_not_lost_it() {

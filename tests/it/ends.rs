@@ -477,6 +477,48 @@ fn less_is_asked_for_while_the_clock_is_wrong() {
     }
 }
 
+/// Somebody else could change the configuration: nothing is granted, and who asks for less has less; a mass withdrawal that is taken back
+/// in time is none.
+#[test]
+fn what_takes_away_or_is_taken_back_waits_for_no_guard() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "20h", &[HOST, POLICY]).await;
+            let many: Vec<String> = (0..12).map(|number| format!("many-{number:02}.yaml")).collect();
+            let request = format!("requester: jdoe\npurpose: p\nttl: 20h\naccess:\n  - {GROUP}\n");
+            many.iter().for_each(|name| story.sim.repo.write(name, &request));
+            story.sim.repo.commit(story.clock_now(), "many");
+            story.sim.poll().await;
+            many.iter().for_each(|name| std::fs::remove_file(story.sim.repo.path.join("grants").join(name)).unwrap());
+            story.sim.repo.commit(story.clock_now(), "by mistake");
+            story.sim.poll().await;
+            story.sim.policy.unguarded = Some("anybody can write to it".into());
+            if restart {
+                story.sim.kill();
+                story.sim.start();
+            }
+            let policy = story.sim.policy.clone();
+            story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy.into());
+            story.sim.repo.git(story.clock_now(), &["revert", "--no-edit", "HEAD"]);
+            story.sim.poll().await;
+            story.grant("jdoe-one", "1h", &[HOST]).await;
+            story.grant("jdoe-two", "1h", &[POLICY]).await;
+            assert!(!story.has(ATTACHED) && story.has(ADMIN), "{restart}: one of two entries went, and nothing came");
+            story.pass(Span::minutes(35)).await;
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            assert_eq!((ledger.grants.len(), ledger.used.len()), (13, 0), "{restart}: taken back in time");
+            assert!(story.has("members: jdoe"));
+            story.pass(Span::minutes(26)).await;
+            assert!(!story.has(ADMIN), "{restart}: its end was moved earlier");
+            story.sim.policy.unguarded = None;
+            let policy = story.sim.policy.clone();
+            story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy.into());
+            story.sim.poll().await;
+            assert!(story.has(ATTACHED), "{restart}: what waited");
+        });
+    }
+}
+
 /// Somebody is protected by now, and the longer of two grants for him goes: the renewal to the earlier end gives nothing, and is made
 /// however long it takes.
 #[test]

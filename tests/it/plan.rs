@@ -51,6 +51,7 @@ fn a_look_that_took_long_is_good_for_one_decision() {
                 fresh: &fresh,
                 tries: &tries,
                 standstill: None,
+                unheard: false,
                 now,
                 leapt: jiff::Timestamp::MIN,
             },

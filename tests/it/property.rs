@@ -224,6 +224,7 @@ impl House {
             fresh: &fresh,
             tries: &tries,
             standstill: None,
+            unheard: false,
             now: self.now,
             leapt: jiff::Timestamp::MIN,
         };

@@ -83,7 +83,9 @@ fn places_that_cannot_be_listed_are_asked_for_with_a_pause_whatever_was_answered
         for second in 0.. {
             assert!(second < 100, "the first one's hosts never came");
             let next = tokio::time::timeout(Duration::from_millis(50), daemon.cycle.next()).await;
-            next.into_iter().for_each(|happening| drop(daemon.absorb(happening)));
+            if let Ok(happening) = next {
+                daemon.absorb(happening);
+            }
             daemon.turn();
             if resolved(daemon, "jdoe-one") {
                 break;
@@ -100,7 +102,9 @@ fn places_that_cannot_be_listed_are_asked_for_with_a_pause_whatever_was_answered
         for _ in 0..300 {
             let next = tokio::time::timeout(Duration::from_millis(10), daemon.cycle.next()).await;
             looks += usize::from(matches!(next, Ok(Happening::Read(..))));
-            next.into_iter().for_each(|happening| drop(daemon.absorb(happening)));
+            if let Ok(happening) = next {
+                daemon.absorb(happening);
+            }
             daemon.turn();
             story.clock.advance(SignedDuration::from_secs(1));
         }

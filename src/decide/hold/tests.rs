@@ -30,7 +30,14 @@ fn states() -> Vec<(&'static str, Vec<Tenure>)> {
         ("refused", vec![Refused(attempt(8).unwrap())]),
         ("gone", vec![Gone(at(0))]),
         ("granting", vec![Owned(Hold::Granting(Box::new(call(1, attempt(8)))))]),
-        ("uncertain", vec![Owned(Hold::Uncertain(Box::new(Doubt { call: Some(call(1, None)), retry: attempt(8) })))]),
+        (
+            "uncertain",
+            vec![Owned(Hold::Uncertain(Box::new(Doubt {
+                call: Some(call(1, None)),
+                retry: attempt(8),
+                wrote: Some(at(0)),
+            })))],
+        ),
         ("held", both(&|sure| Hold::Held { sure, retry: attempt(8) })),
         ("renewing", both(&|sure| Hold::Renewing { sure, call: Box::new(call(1, attempt(8))) })),
         ("drifted", both(&|sure| Hold::Drifted { sure, retry: attempt(8) })),

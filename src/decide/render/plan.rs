@@ -171,7 +171,7 @@ fn code(text: &str) -> String {
 /// For programs. Steps in the order of work; times in RFC 3339.
 pub fn plan_json(shown: &Shown<'_>) -> Value {
     let Shown { at, plan, findings, head, standstill, source, unjournaled } = shown;
-    let Plan { steps, records: _, reads: _, recalls: _, held, notes, sources, wake, off: _ } = plan;
+    let Plan { steps, records: _, reads: _, recalls: _, held, notes, unread, sources, wake, off: _ } = plan;
     let (revoke, renew, grant) = counts(plan);
     let steps: Vec<Value> = steps
         .iter()
@@ -212,6 +212,7 @@ pub fn plan_json(shown: &Shown<'_>) -> Value {
         "steps": steps,
         "held": held,
         "notes": notes,
+        "unread": unread,
         "sources": sources,
         "findings": findings_json(findings),
         "standstill": standstill,

@@ -178,7 +178,7 @@ fn what_a_newer_release_wrote_is_no_damage() {
         fs::write(path, [&whole, line.as_bytes(), &commit].concat()).unwrap();
         (verify(&state, None).unwrap_err(), FileJournal::open(state.path(), at(9)).err().unwrap())
     };
-    for (from, to) in [(r#""kind":"start""#, r#""kind":"emergency""#), (r#""format":2"#, r#""format":3"#)] {
+    for (from, to) in [(r#""kind":"start""#, r#""kind":"emergency""#), (r#""format":2"#, r#""format":4"#)] {
         let (read, opened) = with(from, to);
         for told in [read, opened] {
             assert!(matches!(&told, JournalError::Newer(_)), "{told}");

@@ -251,7 +251,7 @@ fn the_script_on_the_page_tells_a_whole_journal_from_a_flipped_bit() {
     check(&[&folder], 6);
     let first = segments(&state).remove(0);
     let copy = fs::read(&first).unwrap();
-    crate::journal::archive(state.path(), archive.path(), Some(at(6))).1.unwrap();
+    crate::journal::archive(state.path(), archive.path(), Some(at(6)), &mut || true).1.unwrap();
     check(&[&folder], 4);
     check(&[archive.path(), &folder], 6);
     // As an interrupted archiving leaves it.

@@ -6,7 +6,7 @@ use super::{
 };
 
 fn moved(state: &TempDir, to: &TempDir) -> Result<Moved, JournalError> {
-    let (moved, done) = archive(state.path(), to.path(), None);
+    let (moved, done) = archive(state.path(), to.path(), None, &mut || true);
     done.map(|()| moved)
 }
 
@@ -67,7 +67,7 @@ fn what_is_younger_stays() {
     for (n, segments) in [(3, 0), (4, 0), (5, 1), (6, 2), (9, 2)] {
         let (state, to) = (rotated(), tempfile::tempdir().unwrap());
         // The first three end at 4, 5 and 6.
-        let (moved, done) = archive(state.path(), to.path(), Some(at(n)));
+        let (moved, done) = archive(state.path(), to.path(), Some(at(n)), &mut || true);
         done.unwrap();
         assert_eq!(moved.segments, segments, "before {n}");
     }
@@ -95,7 +95,7 @@ fn an_archiving_that_breaks_off_is_gone_on_with() {
             2 => fs::write(folder.join("archived.json"), link).unwrap(),
             1 => {
                 let other = tempfile::tempdir().unwrap();
-                archive(state.path(), other.path(), Some(at(5))).1.unwrap();
+                archive(state.path(), other.path(), Some(at(5)), &mut || true).1.unwrap();
                 copy(old.path(), &folder);
             }
             _ => {}
@@ -124,7 +124,7 @@ fn nothing_goes_that_is_not_whole_here_or_there() {
     let mut broken = whole.clone();
     broken[300] ^= 1;
     fs::write(&second, &broken).unwrap();
-    let (done, error) = archive(state.path(), to.path(), None);
+    let (done, error) = archive(state.path(), to.path(), None, &mut || true);
     assert!(matches!(error, Err(JournalError::Corrupt(_))), "{error:?}");
     assert_eq!((done.segments, numbers(to.path())), (1, vec![1]));
     assert_eq!(fs::read(&second).unwrap(), broken);
@@ -152,12 +152,12 @@ fn a_folder_that_is_none_for_an_archive_is_refused() {
     let (state, to) = (rotated(), tempfile::tempdir().unwrap());
     let before = numbers(&reader::folder(state.path()));
     for folder in [reader::folder(state.path()), to.path().join("nothing"), state.path().join("lock")] {
-        let (_, done) = archive(state.path(), &folder, None);
+        let (_, done) = archive(state.path(), &folder, None, &mut || true);
         assert!(matches!(done, Err(JournalError::Io(_))), "{}", folder.display());
         assert_eq!(numbers(&reader::folder(state.path())), before);
     }
     let none = tempfile::tempdir().unwrap();
-    assert!(matches!(archive(none.path(), to.path(), None).1, Err(JournalError::None(_))));
+    assert!(matches!(archive(none.path(), to.path(), None, &mut || true).1, Err(JournalError::None(_))));
     assert_eq!(fs::read_dir(none.path()).unwrap().count(), 0);
 }
 
@@ -212,7 +212,7 @@ fn damage_in_the_archive_is_told_as_such() {
     verify(&state, None).unwrap();
     fs::remove_file(&first).unwrap();
     let told = whole(&state, to.path()).unwrap_err().to_string();
-    assert!(told.contains("lacks what comes before line 10"), "{told}");
+    assert!(told.contains("lacks lines 1 to 9"), "{told}");
     let told = whole(&state, &to.path().join("nothing"));
     assert!(matches!(told, Err(JournalError::Io(_))), "{told:?}");
     // An unpacked one serves as well.

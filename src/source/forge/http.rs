@@ -88,11 +88,11 @@ impl Forge {
     }
 
     /// Begins a question. Reads the token, because tokens are renewed.
-    pub fn begin(&self, now: Timestamp) -> Result<Asking<'_>, Failure> {
+    pub async fn begin(&self, now: Timestamp) -> Result<Asking<'_>, Failure> {
         if let Some(until) = self.quiet().filter(|until| now < *until) {
             return Err(Failure::Away(format!("{} wants to be asked again after {}", self.host(), moment(until))));
         }
-        let token = Token::read(&self.token).map_err(Failure::Away)?;
+        let token = Token::load(&self.token).await.map_err(Failure::Away)?;
         Ok(Asking { forge: self, token, now })
     }
 

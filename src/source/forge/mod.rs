@@ -96,7 +96,7 @@ impl Forge {
             if !is_id(&commit.0) {
                 return Err(Failure::Missing(format!("`{}` is no commit id", commit.0.escape_debug())));
             }
-            let asking = self.http.begin(now)?;
+            let asking = self.http.begin(now).await?;
             match &self.settings {
                 Settings::Github(settings) => github::review(&asking, settings, &self.branch, commit).await,
                 Settings::Gitlab(settings) => gitlab::review(&asking, settings, &self.branch, commit).await,

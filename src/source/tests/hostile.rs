@@ -74,7 +74,7 @@ async fn the_token_reaches_the_remote_and_nobody_else() {
     let sent = "eC1hY2Nlc3MtdG9rZW46Z2hwX0M0bjRyeUM0bjRyeUM0bjRyeQ==";
     assert!(requests.recv().unwrap().contains(&format!("Authorization: Basic {sent}\r\n")));
 
-    let token = daemon.source.remote.token().unwrap();
+    let token = daemon.source.remote.token().await.unwrap();
     let command = daemon.source.remote.command(&["fetch"], token.as_ref());
     for argument in command.as_std().get_args() {
         let argument = argument.to_str().unwrap();

@@ -10,16 +10,16 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::watch;
 
-use super::super::model::{Clock, Text, Wait};
+use super::super::model::{Clock, Text, Wait, word_or_map};
 
 /// The longest that a sleeper goes without looking at the clock, in real time: a stepped clock is noticed within this.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// How a world's time goes: `real`, or `{ start: 2026-11-20T09:00:00Z, speed: 60 }`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pace {
     /// As everywhere.
@@ -27,6 +27,13 @@ pub enum Pace {
     Real,
     #[serde(untagged)]
     Fast(Fast),
+}
+
+impl<'de> Deserialize<'de> for Pace {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let real = |text: &str| (text == "real").then_some(Self::Real);
+        word_or_map(from, "`real` or `{ start: 2026-11-20T09:00:00Z, speed: 60 }`", real, Self::Fast)
+    }
 }
 
 /// A time that begins at a moment of its own and passes faster.

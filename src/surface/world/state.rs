@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::super::model::{GrantId, Text};
+use super::super::model::{GrantId, Text, word_or_map};
 
 /// The whole in-memory cloud. The file may be edited by hand at any time, also while something works on it. When it is
 /// rewritten the comment lines at its top stay, and all other comments are lost.
@@ -327,27 +327,12 @@ impl Serialize for Member {
 
 impl<'de> Deserialize<'de> for Member {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        /// By hand and not `untagged`, which would lose what is wrong and where.
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Member;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r"`'DOMAIN\user'` or `{ user: …, until: …, grants: […] }`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Member, E> {
-                Ok(Member { user: Caseless(text.into()), marker: None })
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Member, A::Error> {
-                let Marked { user, until, grants } = Marked::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Member { user, marker: Some(Marker { until, grants }) })
-            }
-        }
-
-        from.deserialize_any(Visitor)
+        word_or_map(
+            from,
+            r"`'DOMAIN\user'` or `{ user: …, until: …, grants: […] }`",
+            |text| Some(Self { user: Caseless(text.into()), marker: None }),
+            |Marked { user, until, grants }| Self { user, marker: Some(Marker { until, grants }) },
+        )
     }
 }
 

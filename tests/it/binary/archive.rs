@@ -31,11 +31,15 @@ fn long(segments: i64, batches: i64) -> Site {
     site
 }
 
-fn names(folder: &Path) -> Vec<String> {
+fn names_of(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(name).filter(|name| name.contains(".jsonl")).collect();
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(name).collect();
     names.sort();
     names
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    names_of(folder).into_iter().filter(|name| name.contains(".jsonl")).collect()
 }
 
 fn packed(site: &Site) -> usize {
@@ -140,11 +144,11 @@ fn what_is_young_stays_and_what_is_wrong_is_told() {
     let young = site.fine(&["audit", "archive", "--to", path, "--older-than", "1d"]);
     assert!(young.out.contains("and so does what is younger"), "{young}");
     let bad = site.run(&["audit", "archive", "--to", path, "--older-than", "3 months"]);
-    assert!(bad.code == 1 && bad.err.contains("write one such as `90d`"), "{bad}");
+    assert!(bad.code == 64 && bad.err.contains("write one such as `90d`"), "{bad}");
     let none = site.run(&["audit", "archive", "--to", "nowhere"]);
     assert!(none.code == 1 && none.err.contains("install -d -m 700 nowhere"), "{none}");
     let same = site.run(&["audit", "archive", "--to", "state/journal"]);
-    assert!(same.code == 1 && same.err.contains("where the segments lie already"), "{same}");
+    assert!(same.code == 1 && same.err.contains("name one outside"), "{same}");
     assert_eq!(names(&to), Vec::<String>::new());
     // A damaged one stays, and what comes after it; the advice is that for a damaged journal.
     let first = site.state().join("journal").join(&names(&site.state().join("journal"))[0]);
@@ -214,4 +218,126 @@ fn an_older_journal_is_begun_with_as_it_is() {
     daemon.stop();
     let status = site.json(&["status"]);
     assert_eq!(status["grants"].as_array().map(Vec::len), Some(1), "{status}");
+}
+
+/// What lacks in an archive is the archive's fault, and the journal is not called damaged for it.
+#[test]
+fn what_an_archive_lacks_is_told_of_the_archive() {
+    let site = long(4, 1);
+    let to = archive(&site);
+    let path = to.to_str().unwrap();
+    site.fine(&["audit", "archive", "--to", path]);
+    let all = names(&to);
+    assert_eq!(all.len(), 3);
+    for lacks in &all {
+        fs::rename(to.join(lacks), site.path("aside")).unwrap();
+        for verb in [&["audit", "verify"][..], &["history"][..]] {
+            let told = site.run(&[verb, &["--archive", path]].concat());
+            assert!(
+                told.code == 1 && told.err.contains("lacks lines ") && told.err.contains("into one folder"),
+                "{told}"
+            );
+            assert!(!told.err.contains("damaged") && !told.err.contains("not whole"), "{told}");
+        }
+        fs::rename(site.path("aside"), to.join(lacks)).unwrap();
+    }
+    let none = site.run(&["audit", "verify", "--archive", "/nothing/there"]);
+    assert!(none.code == 1 && !none.err.contains("not whole"), "{none}");
+    // What the state folder knows of it is checked, too.
+    let link = site.state().join("journal/archived.json");
+    let text = fs::read_to_string(&link).unwrap();
+    let known: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let far = text.replace(&format!("\"to\": {}", known["to"]), "\"to\": 4000000000");
+    assert_ne!(far, text);
+    fs::write(&link, far).unwrap();
+    let told = site.run(&["audit", "verify", "--archive", path]);
+    assert!(told.code == 1 && told.err.contains("says 4000000000:"), "{told}");
+    fs::remove_file(&link).unwrap();
+    let told = site.run(&["audit", "verify", "--archive", path]);
+    assert!(told.code == 1 && told.err.contains("expected the line before it"), "{told}");
+    fs::write(&link, text).unwrap();
+    site.fine(&["audit", "verify", "--archive", path]);
+    // Brought back, and archived anew: that is no other disk.
+    let state = site.state();
+    for name in &all {
+        fs::rename(to.join(name), state.join("journal").join(name)).unwrap();
+    }
+    let again = site.fine(&["audit", "archive", "--to", path]);
+    assert!(again.err.is_empty() && names(&to) == all, "{again}");
+    for folder in [&state, &state.join("journal")] {
+        let told = site.run(&["audit", "archive", "--to", folder.to_str().unwrap()]);
+        assert!(told.code == 1 && told.err.contains("name one outside"), "{told}");
+    }
+}
+
+/// A place that was noted of another installation says nothing of damage here.
+#[test]
+fn another_installations_checkpoint_is_no_damage() {
+    let site = long(1, 1);
+    let told = site.run(&["audit", "verify", "--checkpoint", &format!("2:{}", "ab".repeat(32))]);
+    assert!(told.code == 1 && told.err.contains("noted of this very installation"), "{told}");
+    assert!(!told.err.contains("nothing ends by itself"), "{told}");
+    for usage in [
+        &["audit", "verify", "--checkpoint", "x"][..],
+        &["audit", "archive", "--to", "/", "--older-than", "8 h"][..],
+        &["history", "../x"][..],
+        &["clock", "accept", "--reason", " "][..],
+    ] {
+        assert_eq!(site.run(usage).code, 64, "{usage:?}");
+    }
+}
+
+/// A checkpoint of the release before came from other rules: it is gone on from, as at a start, and is no damage.
+#[test]
+fn the_checkpoint_of_an_earlier_format_is_taken_as_it_is() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    site.merge("2026-11-20-jdoe-long", &grant("8h", GROUP));
+    site.fine(&["apply"]);
+    let (mut journal, lines) = FileJournal::open(&site.state(), now()).unwrap();
+    let mut kept = ledger(lines);
+    for terms in kept.grants.values_mut() {
+        terms.asks_since = None;
+    }
+    // Of this format it would be damage.
+    let (state, copy) = (site.state(), site.path("copy"));
+    let copied = std::process::Command::new("cp").arg("-a").args([&state, &copy]).status().unwrap();
+    assert!(copied.success());
+    let (mut other, _) = FileJournal::open(&copy, now()).unwrap();
+    other.checkpoint(now(), &kept).unwrap();
+    drop(other);
+    let told = site.run(&["audit", "verify", "--state", copy.to_str().unwrap()]);
+    assert!(told.code == 1 && told.err.contains("not what the lines before it come to"), "{told}");
+    kept.format = 2;
+    journal.checkpoint(now(), &kept).unwrap();
+    drop(journal);
+    let told = site.fine(&["audit", "verify"]);
+    assert!(told.out.contains("1 checkpoint of an earlier release"), "{told}");
+    site.withdraw("2026-11-20-jdoe-long");
+    site.fine(&["apply"]);
+    assert!(!site.in_group());
+    assert_eq!(site.json(&["audit", "verify"])["earlier"], 1);
+}
+
+/// Ended in the middle it leaves nothing half done in the archive, and a file that may not grow is an error like a full disk.
+#[test]
+fn an_archiving_that_is_ended_leaves_no_half() {
+    let site = long(2, 600);
+    let to = archive(&site);
+    let path = to.to_str().unwrap();
+    let halves = || names_of(&to).into_iter().filter(|name| !name.contains(".jsonl")).collect::<Vec<_>>();
+    let mut child = site.command(&["audit", "archive", "--to", path]).spawn().unwrap();
+    until("it is under way", || (!halves().is_empty()).then_some(()));
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(halves(), Vec::<String>::new());
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--fsize=100000").arg(env!("CARGO_BIN_EXE_grantd")).args(["audit", "archive", "--to", path]);
+    let told = limited.arg("--config").arg(site.path("grantd.yaml")).output().unwrap();
+    let err = String::from_utf8(told.stderr).unwrap();
+    assert!(told.status.code() == Some(1) && err.contains("cannot write"), "{err}");
+    assert_eq!(halves(), Vec::<String>::new());
+    site.fine(&["audit", "archive", "--to", path]);
+    site.fine(&["audit", "verify", "--archive", path]);
 }

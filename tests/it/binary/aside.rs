@@ -80,6 +80,11 @@ fn a_withdrawal_is_seen_over_a_repository_that_cannot_be_written() {
     }
     site.merge("jdoe-two", &grant("8h", HOST));
     daemon.said("nothing is granted or extended");
+    // Who asks for less has less.
+    site.merge("jdoe-one", &grant("1h", GROUP));
+    until("the end is moved earlier", || {
+        (site.count("amend", "") == 1 && site.count("fate", "renew") == 1).then_some(())
+    });
     site.withdraw("jdoe-one");
     until("the withdrawal took effect", || (!site.in_group()).then_some(()));
     assert_eq!(site.on_host(), 0, "granted from what is not kept");

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, process::Command};
 
-use super::{HOST, Site, grant, until};
+use super::{GROUP, HOST, Site, grant, until};
 
 /// Five lines, and nothing wrong.
 const GOOD: &str = r#"requester: jdoe@corp.example
@@ -370,4 +370,47 @@ fn lint_reads_no_pipe_and_no_device() {
     assert_eq!(done.code, 1, "{done}");
     let done = site.run(&["lint", "/dev/zero"]);
     assert_eq!(done.code, 1, "{done}");
+}
+
+/// What freezes granting after the merge, lint says before it.
+#[test]
+fn lint_refuses_what_the_daemon_would_refuse_whole() {
+    let site = Site::new();
+    fs::create_dir(site.path("work/Grants")).unwrap();
+    site.merge("jdoe-one", &grant("8h", GROUP));
+    let told = site.run(&["lint", site.path("work/grants").to_str().unwrap()]);
+    assert!(told.code == 1 && told.out.contains("`Grants` lies beside it"), "{told}");
+    fs::remove_dir(site.path("work/Grants")).unwrap();
+    let many = site.path("work/grants/many");
+    fs::create_dir(&many).unwrap();
+    for number in 0..19_998 {
+        fs::write(many.join(number.to_string()), "").unwrap();
+    }
+    let lint = || site.run(&["lint", site.path("work/grants").to_str().unwrap()]);
+    assert_eq!(lint().code, 0);
+    fs::write(many.join("more"), "").unwrap();
+    let told = lint();
+    assert!(told.code == 1 && told.out.contains("there are 20001 files and folders"), "{told}");
+    site.fine(&["init"]);
+    site.push();
+    let plan = site.run(&["plan"]);
+    assert!(plan.code == 2 && plan.out.contains("more than 20000 files and folders"), "{plan}");
+}
+
+/// What is asked for and cannot be read is told with the grant's own question, and is no success.
+#[test]
+fn what_cannot_be_read_is_no_success() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    site.edit_world(|text| format!("{text}faults: [{{ on: read, trouble: denied }}]\n"));
+    site.merge("jdoe-one", &grant("8h", HOST));
+    let plan = site.run(&["plan"]);
+    assert!(plan.code == 1 && plan.out.contains("its hosts cannot be listed: "), "{plan}");
+    assert_eq!(site.json(&["plan"])["unread"], 1);
+    assert_eq!(site.run(&["apply"]).code, 1);
+    site.merge("jdoe-one", &grant("8h", HOST));
+    site.merge("jdoe-two", &grant("8h", GROUP));
+    let plan = site.run(&["plan"]);
+    assert!(plan.code == 1 && plan.out.contains("it cannot be read: "), "{plan}");
+    assert_eq!(site.run(&["apply"]).code, 1);
 }

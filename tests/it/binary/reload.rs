@@ -302,3 +302,57 @@ fn journald_gets_the_fields() {
     let (status, log) = daemon.ended();
     assert_eq!((status.code(), log.as_str()), (Some(0), ""), "what goes to the journal is not said twice");
 }
+
+/// What is read at the wrong place shows no deletion: no head is accepted so, and the deletion counts when the place is right again.
+#[test]
+fn a_folder_that_is_not_read_hides_no_deletion() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    site.merge("jdoe-one", &grant("8h", GROUP));
+    site.merge("jdoe-two", &grant("8h", HOST));
+    site.fine(&["apply"]);
+    site.configure("  path: grnats\n", "");
+    let daemon = site.daemon();
+    daemon.said("2 live grants outside `path` of the configuration, such as grants/jdoe-one.yaml");
+    site.withdraw("jdoe-one");
+    let head = site.git(&["rev-parse", "HEAD"]);
+    daemon.said(&head);
+    let plan = site.run(&["plan"]);
+    assert!(plan.code == 2 && plan.out.contains("correct `path`, or"), "{plan}");
+    daemon.stop();
+    assert!(site.history().iter().all(|line| line["kind"] != "head" || line["commit"] != head.as_str()));
+    site.configure("", "");
+    site.fine(&["apply"]);
+    assert!(!site.in_group() && site.on_host() == 1, "the deletion counts");
+    // Moved on purpose: whoever names the head says what there is.
+    fs::rename(site.path("work/grants"), site.path("work/access")).unwrap();
+    site.push();
+    site.configure("  path: access\n", "");
+    assert_eq!(site.run(&["apply"]).code, 1);
+    let head = site.git(&["rev-parse", "HEAD"]);
+    site.fine(&["source", "accept", "--rev", &head, "--reason", "moved"]);
+    site.fine(&["apply"]);
+    assert_eq!(site.on_host(), 1, "it lies elsewhere now");
+    fs::remove_file(site.path("work/access/jdoe-two.yaml")).unwrap();
+    site.push();
+    site.fine(&["apply"]);
+    assert_eq!(site.on_host(), 0);
+}
+
+/// A configuration whose reading never ends stands for a disk that does not answer.
+#[test]
+fn a_configuration_that_does_not_answer_holds_nothing_up() {
+    let site = Site::new();
+    site.fine(&["init"]);
+    site.merge("jdoe-one", &grant("8h", GROUP));
+    let daemon = site.daemon();
+    until("jdoe is in the group", || site.in_group().then_some(()));
+    let pipe = site.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::rename(&pipe, site.path("grantd.yaml")).unwrap();
+    daemon.said("is no regular file");
+    site.git(&["rm", "--quiet", "grants/jdoe-one.yaml"]);
+    site.push();
+    until("jdoe is out of the group", || (!site.in_group()).then_some(()));
+    daemon.stop();
+}
