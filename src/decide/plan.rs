@@ -66,10 +66,17 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     let mut plan = Plan { wake: wanted.edge, notes, records, unread: wanted.unread, ..Plan::default() };
     // Both are sorted: walked side by side, which is many times faster than to look each of the one up in the other.
     let mut ours = ledger.owned.iter().peekable();
-    let mut unwanted = Vec::new();
+    plan.steps.reserve_exact(ledger.owned.len().saturating_sub(wanted.bindings.len()));
+    let unwanted = |binding: &Binding, owned: &Owned, plan: &mut Plan| {
+        if !pending.contains(binding) {
+            ground.end(binding, owned, false, plan);
+        } else if !matches!(owned.hold, Hold::Revoking { .. }) {
+            plan.off.push(binding.clone());
+        }
+    };
     for (binding, want) in &wanted.bindings {
-        while let Some(before) = ours.next_if(|(other, _)| *other < binding) {
-            unwanted.push(before);
+        while let Some((before, owned)) = ours.next_if(|(other, _)| *other < binding) {
+            unwanted(before, owned, &mut plan);
         }
         let owned = ours.next_if(|(other, _)| *other == binding);
         if pending.contains(binding) {
@@ -89,15 +96,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
             Some((_, owned)) => ground.ours(binding, want, owned, &mut plan),
         }
     }
-    unwanted.extend(ours);
-    plan.steps.reserve_exact(unwanted.len());
-    for (binding, owned) in unwanted {
-        if !pending.contains(binding) {
-            ground.end(binding, owned, false, &mut plan);
-        } else if !matches!(owned.hold, Hold::Revoking { .. }) {
-            plan.off.push(binding.clone());
-        }
-    }
+    ours.for_each(|(binding, owned)| unwanted(binding, owned, &mut plan));
     // What is only remembered about bindings that nobody asks for any more.
     let idle = unasked(ledger.standing.keys(), wanted);
     let idle = idle.chain(unasked(ledger.refused.keys(), wanted)).chain(unasked(ledger.gone.keys(), wanted));

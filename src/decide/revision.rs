@@ -263,7 +263,7 @@ impl<'a> Revision<'a> {
             ttl: grant.ttl,
             stated: grant.until,
             until,
-            vouched,
+            vouched: vouched.into(),
             links,
         });
     }
@@ -334,7 +334,7 @@ impl<'a> Revision<'a> {
             start,
             until,
             ceiling: longest.after(start),
-            vouched,
+            vouched: vouched.into(),
             links: if start > self.now { links } else { Vec::new() },
         });
     }

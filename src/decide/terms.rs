@@ -46,7 +46,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 ceiling: *ceiling,
                 state: State::Live,
                 restored: None,
-                vouched: vouched.clone(),
+                vouched: (**vouched).clone(),
                 links: links.clone(),
             };
             ledger.prior.remove(grant);
@@ -67,7 +67,7 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
                 terms.ttl = *ttl;
                 terms.stated = *stated;
                 terms.until = *until;
-                terms.vouched = vouched.clone();
+                terms.vouched = (**vouched).clone();
                 terms.links.extend(links.iter().cloned());
             }
         }
@@ -109,7 +109,7 @@ pub fn fewer(grant: &GrantId, terms: &Terms, asks: &[Arc<Ask>]) -> Option<Record
         ttl: terms.ttl,
         stated: terms.stated,
         until: terms.until,
-        vouched: terms.vouched.clone(),
+        vouched: terms.vouched.clone().into(),
         links: Vec::new(),
     })
 }

@@ -10,22 +10,28 @@ use super::{AskId, GrantId};
 /// Which grants rely on a binding, and by which of their entries; in JSON a map of lists.
 ///
 /// Sorted pairs and no map of sets, and shared: there are as many of these as bindings, mostly of one pair, and mostly the
-/// same for all bindings of an entry.
+/// same for all bindings of an entry. None of them costs nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holders(Arc<Vec<(GrantId, AskId)>>);
+pub struct Holders(Option<Arc<Vec<Pair>>>);
+
+type Pair = (GrantId, AskId);
 
 impl Holders {
     pub fn insert(&mut self, grant: GrantId, ask: AskId) {
         let pair = (grant, ask);
-        if let Err(place) = self.0.binary_search(&pair) {
-            let pairs = Arc::make_mut(&mut self.0);
+        if let Err(place) = self.pairs().binary_search(&pair) {
+            let pairs = Arc::make_mut(self.0.get_or_insert_default());
             pairs.reserve_exact(1);
             pairs.insert(place, pair);
         }
     }
 
+    fn pairs(&self) -> &[Pair] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs().is_empty()
     }
 
     pub fn contains(&self, grant: &GrantId, ask: &AskId) -> bool {
@@ -49,16 +55,19 @@ impl Holders {
 
     /// The grants, each once, in order.
     pub fn keys(&self) -> impl Iterator<Item = &GrantId> {
-        self.0.chunk_by(|(one, _), (other, _)| one == other).filter_map(|pairs| pairs.first()).map(|(grant, _)| grant)
+        self.pairs()
+            .chunk_by(|(one, _), (other, _)| one == other)
+            .filter_map(|pairs| pairs.first())
+            .map(|(grant, _)| grant)
     }
 
     /// The entries of one grant, in order.
     pub fn asks(&self, grant: &GrantId) -> impl Iterator<Item = &AskId> {
-        self.0.iter().filter(move |(holder, _)| holder == grant).map(|(_, ask)| ask)
+        self.pairs().iter().filter(move |(holder, _)| holder == grant).map(|(_, ask)| ask)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &AskId)> {
-        self.0.iter().map(|(grant, ask)| (grant, ask))
+        self.pairs().iter().map(|(grant, ask)| (grant, ask))
     }
 }
 

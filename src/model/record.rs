@@ -114,9 +114,9 @@ pub enum Record {
         start: Timestamp,
         until: Timestamp,
         ceiling: Timestamp,
-        /// Who stands behind it.
+        /// Who stands behind it. Boxed, because a record of any kind has the size of the largest.
         #[serde(default)]
-        vouched: Vouched,
+        vouched: Box<Vouched>,
         /// The changes that brought it: judged again at its start.
         #[serde(default)]
         links: Vec<Link>,
@@ -134,7 +134,7 @@ pub enum Record {
         stated: Option<Timestamp>,
         until: Timestamp,
         #[serde(default)]
-        vouched: Vouched,
+        vouched: Box<Vouched>,
         /// Of a grant that has not begun: the changes that made the edit, judged again at its start.
         #[serde(default)]
         links: Vec<Link>,
