@@ -29,7 +29,8 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
         }
         let tree = source.tree(&commit).await?;
         let ledger = book.ledger();
-        if ledger.freeze.is_none() && ledger.head.as_ref() == Some(&commit) {
+        let elsewhere = ledger.grants.values().any(|terms| !source.covers(&terms.path));
+        if ledger.freeze.is_none() && !elsewhere && ledger.head.as_ref() == Some(&commit) {
             bail!("{commit} is the accepted head already, and nothing is frozen: there is nothing to accept");
         }
         let present = present(&tree);
@@ -46,6 +47,7 @@ pub fn run(args: &Accept) -> Result<ExitCode> {
             previous: previous.clone(),
             reason: reason.into(),
             by: by.as_str().into(),
+            folder: Some(setup.config.source.path.as_str().into()),
         };
         if book.write(now, vec![adopt]).is_none() {
             bail!("the journal cannot be written: nothing was accepted");

@@ -145,12 +145,18 @@ pub fn check(path: &Path, folder: &str, targets: &Targets, policy: &Policy, now:
     Ok(checked)
 }
 
-/// Where a file lies in the repository: below the last `folder` on the way to it. Without one, the folder that was named stands for it.
+/// Where a file lies in the repository: below the root of its working tree, or below the last `folder` on the way to it; without one
+/// the folder that was named stands for it.
 fn in_repository(named: &Path, file: &Path, folder: &str) -> String {
-    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let whole = absolute.to_string_lossy();
-    let marked = format!("/{folder}/");
-    match whole.rfind(&marked).and_then(|at| whole.get(at + 1..)) {
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let root = real.ancestors().skip(1).find(|above| above.join(".git").symlink_metadata().is_ok());
+    let below = root.and_then(|root| real.strip_prefix(root).ok()).map(Path::to_string_lossy);
+    let inside = |place: &str| place.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    if let Some(place) = below.filter(|place| inside(place)) {
+        return place.into_owned();
+    }
+    let whole = real.to_string_lossy();
+    match whole.rfind(&format!("/{folder}/")).and_then(|at| whole.get(at + 1..)) {
         Some(place) => place.to_owned(),
         None => {
             let below = file.strip_prefix(named).ok().filter(|below| !below.as_os_str().is_empty());

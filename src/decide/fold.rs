@@ -64,8 +64,9 @@ pub fn fold(ledger: &mut Ledger, line: &Line) {
             ledger.used.insert(grant.clone(), Over { at: *at, cause: Cause::Prior, by: None, file: None });
         }
         Record::Head { commit, .. } => head(ledger, commit, *at, false),
-        Record::Adopt { commit, .. } => {
+        Record::Adopt { commit, folder, .. } => {
             ledger.freeze = None;
+            ledger.folder.clone_from(folder);
             // They were excused as they lay there at the beginning, in another history.
             ledger.prior.clear();
             head(ledger, commit, *at, true);

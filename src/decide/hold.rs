@@ -91,11 +91,11 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
         }),
         (Owned(hold), Said::Drifted) => Owned(match hold {
             Hold::Held { sure, .. } | Hold::Renewing { sure, .. } | Hold::Restoring { sure, .. } => {
-                Hold::Drifted { sure, retry: None }
+                Hold::Drifted { sure, retry: None, settled: false }
             }
-            Hold::Settling { wrote: _, retry } => Hold::Drifted { sure: Sure::Answered, retry },
-            Hold::Uncertain(doubt) => Hold::Drifted { sure: Sure::Answered, retry: doubt.retry },
-            Hold::Regranting { wrote: _, call } => Hold::Drifted { sure: Sure::Answered, retry: call.retry },
+            Hold::Settling { wrote: _, retry } => drifted(retry),
+            Hold::Uncertain(doubt) => drifted(doubt.retry),
+            Hold::Regranting { wrote: _, call } => drifted(call.retry),
             Hold::Granting(_) | Hold::Drifted { .. } | Hold::Revoking { .. } => hold,
         }),
         (Owned(_) | Nothing | Standing(_) | Refused(_) | Gone(_), Said::Vanished(at)) => Gone(at),
@@ -106,6 +106,11 @@ pub fn next(was: Tenure, said: Said<'_>, settled: bool) -> Tenure {
         (Nothing | Standing(_) | Gone(_), Said::Intended(Verb::Grant, call)) => Owned(Hold::Granting(Box::new(call))),
         (was @ (Nothing | Standing(_) | Refused(_) | Gone(_)), _) => was,
     }
+}
+
+/// Nobody of those who are not over has it, and nothing is owed.
+fn drifted(retry: Option<Box<Attempt>>) -> Hold {
+    Hold::Drifted { sure: Sure::Answered, retry, settled: true }
 }
 
 /// A call will be made.
@@ -137,7 +142,7 @@ fn intended(hold: Hold, verb: Verb, call: Call) -> Hold {
         (Verb::Grant, Hold::Held { sure, .. } | Hold::Renewing { sure, .. }) => {
             Hold::Restoring { sure, call: Box::new(call) }
         }
-        (Verb::Grant, Hold::Drifted { sure, retry }) => {
+        (Verb::Grant, Hold::Drifted { sure, retry, settled: _ }) => {
             Hold::Restoring { sure, call: Box::new(Call { retry, ..call }) }
         }
         (Verb::Renew, Hold::Held { sure, retry }) => Hold::Renewing { sure, call: Box::new(Call { retry, ..call }) },
@@ -203,7 +208,7 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
         Hold::Renewing { sure, call } => match fate {
             Fate::Done => Owned(Hold::Held { sure, retry: None }),
             Fate::Standing => Owned(Hold::Held { sure, retry: Some(again(&call, &unmarked())) }),
-            Fate::Absent => Owned(Hold::Drifted { sure, retry: None }),
+            Fate::Absent => Owned(Hold::Drifted { sure, retry: None, settled: false }),
             Fate::Gone => Gone(knew),
             Fate::Failed(trouble) | Fate::Unknown(trouble) => {
                 Owned(Hold::Held { sure, retry: Some(again(&call, trouble)) })
@@ -212,9 +217,9 @@ fn came(hold: Hold, fate: &Fate, knew: Timestamp, settled: bool) -> Tenure {
         Hold::Restoring { sure, call } => match fate {
             Fate::Done => Owned(Hold::Held { sure: Sure::Answered, retry: None }),
             Fate::Standing => Owned(Hold::Held { sure: Sure::Disputed, retry: None }),
-            Fate::Absent => Owned(Hold::Drifted { sure, retry: None }),
+            Fate::Absent => Owned(Hold::Drifted { sure, retry: None, settled: false }),
             Fate::Gone => Gone(knew),
-            Fate::Failed(trouble) => Owned(Hold::Drifted { sure, retry: Some(again(&call, trouble)) }),
+            Fate::Failed(trouble) => Owned(Hold::Drifted { sure, retry: Some(again(&call, trouble)), settled: false }),
             Fate::Unknown(trouble) => {
                 let retry = Some(again(&call, trouble));
                 Owned(Hold::Uncertain(Box::new(Doubt { call: Some(*call), retry, wrote: None })))

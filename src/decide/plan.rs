@@ -26,7 +26,7 @@ pub const SETTLE: Span = Span::minutes(5);
 /// How old a look may be to count as "read just before": older than this, a grant is read for again.
 pub const FRESH: Span = Span::minutes(1);
 /// How long a look may take and still say what was there just before. A slower one is no ground to call anything ours.
-const PATIENCE: Span = Span::minutes(10);
+pub(super) const PATIENCE: Span = Span::minutes(10);
 /// How long after its intent a grant or renewal may still be sent.
 pub(super) const ACT_BY: Span = Span::minutes(10);
 
@@ -69,7 +69,7 @@ pub fn plan(ground: &Ground<'_>, wanted: &mut Wanted) -> Plan {
     plan.steps.reserve_exact(ledger.owned.len().saturating_sub(wanted.bindings.len()));
     let unwanted = |binding: &Binding, owned: &Owned, plan: &mut Plan| {
         if !pending.contains(binding) {
-            ground.end(binding, owned, false, plan);
+            ground.end(binding, owned, plan);
         } else if !matches!(owned.hold, Hold::Revoking { .. }) {
             plan.off.push(binding.clone());
         }
@@ -189,9 +189,9 @@ impl Ground<'_> {
             None | Some(_) if drifted => self.keep_away(binding, want, owned, plan),
             None => {
                 note(binding, plan, DRIFT.into());
-                self.end(binding, owned, true, plan);
+                self.end(binding, owned, plan);
             }
-            Some(_) => self.end(binding, owned, true, plan),
+            Some(_) => self.end(binding, owned, plan),
         }
     }
 

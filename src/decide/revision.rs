@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Finding, GrantId, Held, Lacks, Ledger, Level, Policy, Record, State, Terms, Text, Vouched};
+use crate::model::{Finding, GrantId, Held, Lacks, Ledger, Level, Origin, Policy, Record, State, Terms, Text, Vouched};
 
 use super::{
     admit::{Admission, waits},
@@ -219,7 +219,9 @@ impl<'a> Revision<'a> {
             );
             self.tell(filed, Level::Warning, message, "ask for longer access in a new file");
         }
-        if terms.blob == filed.blob && terms.path == filed.path {
+        // Entries may have gone by an edit of which the rest does not count yet.
+        let whole = grant.access.len() == terms.asks.len();
+        if terms.blob == filed.blob && terms.path == filed.path && whole {
             // A second file of its name is not accepted with it.
             if self.intake.chains.get(id).is_none_or(|chain| chain.paths.len() < 2) {
                 self.settled.insert(id.clone());
@@ -246,7 +248,8 @@ impl<'a> Revision<'a> {
         let Some(vouched) = self.vouched(id, filed, Some(terms)) else { return };
         if until > terms.until && self.guarded {
             let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
-            self.admission.records.extend(fewer(id, terms, &asks));
+            let origin = Origin { commit: filed.commit.clone(), author: filed.author.clone() };
+            self.admission.records.extend(fewer(id, terms, &origin, &asks));
             return self.hold(id, reason, None);
         }
         self.settled.insert(id.clone());

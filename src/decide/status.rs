@@ -220,11 +220,19 @@ fn ends<'a>(ledger: &'a Ledger, policy: &impl Allows) -> Ends<'a> {
 fn owing(ledger: &Ledger, ends: &Ends<'_>, now: Timestamp) -> Vec<Owing> {
     let mut owed = Vec::new();
     for (binding, owned) in &ledger.owned {
+        // What is being revoked is owed by those who had it: who asked for it in vain makes it no less so.
+        let had = owned.had.as_ref().filter(|_| matches!(owned.hold, Hold::Revoking { .. }));
+        let alone = had.map(|had| Owned { holders: had.holders.clone(), had: None, ..owned.clone() });
+        let owned = alone.as_ref().unwrap_or(owned);
         if live_holders(ledger, owned, ends, now).next().is_some() {
             continue;
         }
         // Gone, and kept in mind only because somebody took it from a grant that goes on.
-        let quiet = matches!(&owned.hold, Hold::Settling { wrote, .. } if SETTLE.after(*wrote) <= now);
+        let quiet = match &owned.hold {
+            Hold::Settling { wrote, .. } => SETTLE.after(*wrote) <= now,
+            Hold::Drifted { settled, .. } => *settled,
+            _ => false,
+        };
         if quiet && owned.lost.keys().any(|id| ledger.grants.contains_key(id)) {
             continue;
         }

@@ -96,14 +96,14 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
     }
 }
 
-/// An edit of which only that counts by now that it takes entries out: its file is looked at again for the rest.
-pub fn fewer(grant: &GrantId, terms: &Terms, asks: &[Arc<Ask>]) -> Option<Record> {
+/// An edit by `origin` of which only that counts by now that it takes entries out: its file is looked at again for the rest.
+pub fn fewer(grant: &GrantId, terms: &Terms, origin: &Origin, asks: &[Arc<Ask>]) -> Option<Record> {
     (asks.len() < terms.asks.len()).then(|| Record::Amend {
         grant: grant.clone(),
         path: terms.path.clone(),
         blob: terms.blob.clone(),
-        commit: terms.origin.commit.clone(),
-        author: terms.origin.author.clone(),
+        commit: origin.commit.clone(),
+        author: origin.author.clone(),
         purpose: terms.purpose.clone(),
         asks: asks.to_vec(),
         ttl: terms.ttl,

@@ -10,7 +10,7 @@ use super::{
     desire::{Want, earliest},
     fold::cause,
     moment,
-    plan::{ACT_BY, DRIFT, FRESH, Ground, SETTLE, note},
+    plan::{ACT_BY, DRIFT, FRESH, Ground, PATIENCE, SETTLE, note},
 };
 
 /// How long after a call of unknown fate an absence has settled: until then it may still be sent, and what it did not be seen yet.
@@ -221,8 +221,8 @@ impl Ground<'_> {
         }
     }
 
-    /// Ours, or may be, and not wanted any more. `asked`: somebody asks for it who may not have it now, or from whom it was taken.
-    pub(super) fn end(&self, binding: &Binding, owned: &Owned, asked: bool, plan: &mut Plan) {
+    /// Ours, or may be, and not wanted any more.
+    pub(super) fn end(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) {
         let mut since = Timestamp::MIN;
         match &owned.hold {
             Hold::Settling { wrote, .. } => {
@@ -234,8 +234,6 @@ impl Ground<'_> {
                 }
                 since = settled;
                 match self.survey.seen(binding, settled) {
-                    // Suspended or held they come back, and must not have it then.
-                    Seen::Absent if !asked && self.goes_on_without(owned) => return,
                     Seen::Absent => return plan.records.push(self.settled(binding, owned)),
                     Seen::Gone => return plan.records.push(self.forget(binding, owned, "its place no longer exists")),
                     Seen::Unread => return plan.reads.push(binding.clone()),
@@ -256,6 +254,7 @@ impl Ground<'_> {
                 Recall::Waits(_) if !self.asked(owned) => return,
                 Recall::Waits(_) | Recall::Lost => {}
             },
+            Hold::Drifted { settled: true, .. } if self.stays_away(binding, owned, plan) => return,
             // Whatever failed before, it was not this.
             Hold::Held { .. } | Hold::Renewing { .. } | Hold::Drifted { .. } | Hold::Restoring { .. } => {}
             Hold::Revoking { retry, .. } => {
@@ -284,6 +283,24 @@ impl Ground<'_> {
             stated: None,
             off: Off::default(),
         });
+    }
+
+    /// Whether nothing is there that would have to go. Those from whom it was taken may come back, suspended or held, and must not have it
+    /// then; when they are over it is looked at once more, and forgotten.
+    fn stays_away(&self, binding: &Binding, owned: &Owned, plan: &mut Plan) -> bool {
+        if self.goes_on_without(owned) {
+            let there = matches!(self.survey.seen(binding, Timestamp::MIN), Seen::Present { .. });
+            if there {
+                note(binding, plan, "there again, while nobody may have it: somebody added it".into());
+            }
+            return !there;
+        }
+        match self.survey.fresh(binding, FRESH.before(self.now), PATIENCE) {
+            Seen::Absent | Seen::Gone => plan.records.push(self.forget(binding, owned, "absent, and settled")),
+            Seen::Unread => plan.reads.push(binding.clone()),
+            Seen::Present { .. } | Seen::Blind(_) => return false,
+        }
+        true
     }
 
     /// Nothing is owed there any more. Those from whom it was taken by hand before and who are not over must not get it back.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{fewer, moment, render::count},
-    model::{Ledger, Line, Policy, Record, Source, SourceError, Standstill, State, Still, Terms, Text},
+    model::{Ledger, Line, Origin, Policy, Record, Source, SourceError, Standstill, State, Still, Terms, Text},
 };
 
 /// A branch that is gone freezes, until an operator accepts a head: whoever can take it away can also put another one there.
@@ -41,11 +41,12 @@ pub fn alert(lines: &[Line]) {
 }
 
 /// Live grants lie outside the folder that is read: their deletion would not be seen, and a head in which they are gone must not be
-/// accepted before it is. An operator who named the head has said what there is.
+/// accepted before it is. An operator who named the head while this folder was read has said what there is.
 pub fn elsewhere(source: &dyn Source, ledger: &Ledger) -> Option<Standstill> {
     let gone = |terms: &&Terms| !matches!(terms.state, State::Withdrawn { .. }) && !source.covers(&terms.path);
     let mut outside = ledger.grants.values().map(AsRef::as_ref).filter(gone);
-    let first = outside.next().filter(|_| !ledger.adopted)?;
+    let named = ledger.adopted && ledger.folder.as_ref().is_none_or(|folder| source.covers(&format!("{folder}/x")));
+    let first = outside.next().filter(|_| !named)?;
     let text = format!(
         "{} outside `path` of the configuration, such as {}: nothing is read there, a deletion neither, so no head is accepted; \
          correct `path`, or, if the folder was moved, `grantd source accept` goes on from a head that you name",
@@ -94,10 +95,11 @@ pub fn unguarded(policy: &Policy) -> Option<Standstill> {
 pub fn less(record: &Record, ledger: &Ledger) -> Option<Record> {
     match record {
         Record::Restore { .. } => Some(record.clone()),
-        Record::Amend { grant, asks, until, .. } => {
+        Record::Amend { grant, asks, until, commit, author, .. } => {
             let terms = ledger.grants.get(grant)?;
             if *until > terms.until {
-                return fewer(grant, terms, asks);
+                let origin = Origin { commit: commit.clone(), author: author.clone() };
+                return fewer(grant, terms, &origin, asks);
             }
             (asks.len() < terms.asks.len() || *until < terms.until).then(|| record.clone())
         }

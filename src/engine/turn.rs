@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{FRESH, Ground, Reach, SETTLE, admit, close, desire, earliest, plan, waiting},
-    model::{Binding, Plan, Record, Selector, SourceError, Span, Standstill, Still},
+    model::{Binding, GrantId, Plan, Record, Selector, SourceError, Span, Standstill, Still},
 };
 
 use super::{
@@ -150,9 +150,16 @@ impl Cycle {
                 _ => None,
             };
             let news: BTreeSet<_> = admission.records.iter().filter_map(accepted).collect();
-            gate::alert(&self.book.write_anyway(now, admission.ends));
+            let elsewhere = unread.as_ref().is_some_and(|why| why.kind == Still::Elsewhere);
+            // By one folder nothing is gone, and nothing less, that lies in another.
+            let grants = &self.book.ledger().grants;
+            let here = |id: &GrantId| grants.get(id).is_none_or(|terms| self.parts.source.covers(&terms.path));
+            let counts = |record: &Record| !elsewhere || record.grants().into_iter().all(here);
+            let ends = admission.ends.into_iter().filter(counts).collect();
             let less = |record: &Record| gate::less(record, self.book.ledger());
-            let takes: Vec<Record> = admission.records.iter().filter_map(less).collect();
+            let takes: Vec<Record> =
+                admission.records.iter().filter(|record| counts(record)).filter_map(less).collect();
+            gate::alert(&self.book.write_anyway(now, ends));
             // While the head is unread, the one before it begins nothing either.
             let trusted = gates.distrust.is_none() && unread.is_none();
             match if trusted { self.book.write(now, admission.records) } else { None } {

@@ -29,6 +29,9 @@ pub struct Ledger {
     /// An operator named that head: what its files do not say any more is withdrawn, though no commit on its line says so.
     #[serde(default)]
     pub adopted: bool,
+    /// Where its grants lie, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<Text>,
     /// Why granting stands still, if it does.
     pub freeze: Option<Freeze>,
     /// The latest time on any line since time was put right last: ours never counts as earlier than this.
@@ -84,6 +87,7 @@ impl Default for Ledger {
             head: None,
             headed: None,
             adopted: false,
+            folder: None,
             freeze: None,
             clock: None,
             grants: BTreeMap::new(),

@@ -53,7 +53,13 @@ pub enum Hold {
     /// Ours, and its end is being moved.
     Renewing { sure: Sure, call: Box<Call> },
     /// Ours, and somebody took it away.
-    Drifted { sure: Sure, retry: Option<Box<Attempt>> },
+    /// `settled`: nothing of ours has been there since, so that nothing is to be ended where it is absent.
+    Drifted {
+        sure: Sure,
+        retry: Option<Box<Attempt>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        settled: bool,
+    },
     /// Somebody took it away, and it is being given back: `drift: restore`.
     Restoring { sure: Sure, call: Box<Call> },
     /// It has to go. Without `sure` nobody knows whether it ever came. `perhaps`: the answer to a call was lost that may have taken
@@ -338,7 +344,7 @@ impl Stored {
             }
             (Some((Verb::Renew, call)), _) => Hold::Renewing { sure, call },
             (None, wrote) if revoked => Hold::Settling { wrote: wrote.unwrap_or(until), retry: None },
-            (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt },
+            (None, _) if yes && drifted => Hold::Drifted { sure, retry: attempt, settled: false },
             (None, _) if yes => Hold::Held { sure, retry: attempt },
             (None, _) => Hold::Uncertain(Box::new(Doubt { call: None, retry: attempt, wrote: None })),
         }

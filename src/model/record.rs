@@ -94,7 +94,15 @@ pub enum Record {
     /// They go on.
     Thaw { commit: Commit },
     /// An operator accepted this head by name, whatever lay before it: the next one must descend from it.
-    Adopt { commit: Commit, previous: Option<Commit>, reason: Text, by: Text },
+    Adopt {
+        commit: Commit,
+        previous: Option<Commit>,
+        reason: Text,
+        by: Text,
+        /// Where grants lie in it. Journals before format 3 had none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<Text>,
+    },
     /// What stands behind a commit, and the trust (keys and what else decides) that it was found under.
     Prove { trust: Text, proof: Box<Proof> },
     /// A grant passed lint, limits and trust for the first time. Its start and its ceiling never change again.

@@ -519,6 +519,148 @@ fn what_takes_away_or_is_taken_back_waits_for_no_guard() {
     }
 }
 
+/// An edit that takes an entry out and moves the end later: while nothing may be given, the first part of it counts, and the rest when
+/// it may be.
+#[test]
+fn of_an_edit_that_gives_and_takes_what_it_takes_counts_at_once() {
+    for mass in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "1h", &[HOST, POLICY]).await;
+            if mass {
+                let many: Vec<String> = (0..12).map(|number| format!("many-{number:02}.yaml")).collect();
+                let request = format!("requester: jdoe\npurpose: p\nttl: 20h\naccess:\n  - {GROUP}\n");
+                many.iter().for_each(|name| story.sim.repo.write(name, &request));
+                story.sim.repo.commit(story.clock_now(), "many");
+                story.sim.poll().await;
+                many.iter()
+                    .for_each(|name| std::fs::remove_file(story.sim.repo.path.join("grants").join(name)).unwrap());
+                story.sim.repo.commit(story.clock_now(), "by mistake");
+                story.sim.poll().await;
+            } else {
+                guard(&mut story, Some("anybody can write to it"));
+            }
+            story.grant("jdoe-one", "8h", &[HOST]).await;
+            let ends = |story: &Story| {
+                let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+                ledger.grants.iter().find(|(id, _)| id.as_str() == "jdoe-one").map(|(_, terms)| terms.until.to_string())
+            };
+            assert!(story.has(ADMIN) && !story.has(ATTACHED), "{mass}");
+            assert_eq!(ends(&story).unwrap(), "2026-11-20T10:00:00Z", "{mass}");
+            if mass {
+                story.pass(Span::minutes(35)).await;
+            } else {
+                guard(&mut story, None);
+            }
+            story.sim.poll().await;
+            assert_eq!(ends(&story).unwrap(), "2026-11-20T17:00:00Z", "{mass}: what it gives comes later");
+            story.pass(Span::hours(2)).await;
+            assert!(story.has(ADMIN) && !story.has(ATTACHED), "{mass}");
+        });
+    }
+}
+
+fn guard(story: &mut Story, why: Option<&str>) {
+    story.sim.policy.unguarded = why.map(Into::into);
+    let policy = story.sim.policy.clone();
+    story.sim.daemon.as_mut().unwrap().cycle.reconfigure(policy.into());
+}
+
+/// While granting stands still no renewal is made that gives nothing and takes nothing.
+#[test]
+fn an_end_that_somebody_wrote_over_waits_while_granting_stands_still() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "8h", &[HOST]).await;
+        guard(&mut story, Some("anybody can write to it"));
+        story.host(|host| {
+            for member in &mut host.administrators {
+                if let Some(marker) = &mut member.marker {
+                    marker.until = "2026-11-20T11:00:00Z".parse().unwrap();
+                }
+            }
+        });
+        story.sim.sweep().await;
+        story.pass(Span::minutes(10)).await;
+        assert_eq!(story.intents(Verb::Renew), 0);
+        guard(&mut story, None);
+        story.sim.poll().await;
+        story.sim.sweep().await;
+        assert_eq!(story.intents(Verb::Renew), 1);
+        assert!(story.has("2026-11-20T17:00:00Z"));
+    });
+}
+
+/// Killed in its first grant, and refused ever since: a quarter of an hour later nothing of ours can come any more, and what somebody
+/// adds then is his.
+#[test]
+fn what_may_be_ours_is_so_no_longer_than_it_can_come() {
+    for minutes in [5, 25] {
+        run(async |mut story| {
+            story.world.edit(|state| state.latency = Some(Latency(std::time::Duration::from_secs(60)))).unwrap();
+            let text = format!("requester: jdoe\npurpose: p\nttl: 2h\naccess:\n  - {GROUP}\n");
+            story.sim.repo.write("jdoe-one.yaml", &text);
+            story.sim.repo.commit(story.clock_now(), "one");
+            let daemon = story.sim.daemon.as_mut().unwrap();
+            daemon.cycle.fetch();
+            for _ in 0..200 {
+                daemon.turn();
+                if !daemon.executor.pending().is_empty() {
+                    break;
+                }
+                story.clock.advance(SignedDuration::from_secs(3));
+                let next = tokio::time::timeout(std::time::Duration::from_millis(50), daemon.cycle.next());
+                if let Ok(happening) = next.await {
+                    daemon.absorb(happening);
+                }
+            }
+            assert!(!daemon.executor.pending().is_empty());
+            story.sim.kill();
+            story.world.edit(|state| state.latency = None).unwrap();
+            story.fault(On::Write, Failure::Denied, None);
+            story.sim.start();
+            story.sim.poll().await;
+            story.pass(Span::minutes(minutes)).await;
+            story.sim.sweep().await;
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            let disputes = |story: &Story| {
+                story.sim.lines().iter().filter(|line| matches!(line.record, Record::Dispute { .. })).count()
+            };
+            assert_eq!(disputes(&story), 0);
+            story
+                .world
+                .edit(|state| {
+                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+                })
+                .unwrap();
+            story.sim.sweep().await;
+            story.pass(Span::hours(3)).await;
+            story.sim.sweep().await;
+            let ours = minutes < 15;
+            assert_eq!((disputes(&story), story.has("members: jdoe")), (usize::from(ours), !ours), "{minutes}");
+        });
+    }
+}
+
+/// A start asks Git before it gives anything; what somebody asks for who could not be given it yet is not taken away for that.
+#[test]
+fn a_start_ends_nothing_that_is_asked_for_before_git_was_heard() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "1h", &[GROUP]).await;
+        story.fault(On::Write, Failure::Denied, None);
+        story.grant("jdoe-two", "10h", &[GROUP]).await;
+        assert_eq!(story.intents(Verb::Renew), 1);
+        story.sim.kill();
+        story.world.edit(|state| state.faults.clear()).unwrap();
+        story.clock.advance(SignedDuration::from_mins(61));
+        story.sim.start();
+        story.sim.poll().await;
+        assert_eq!(story.intents(Verb::Revoke), 0);
+        assert!(story.has("members: jdoe"));
+        story.pass(Span::hours(9)).await;
+        assert!(!story.has("members: jdoe"));
+    });
+}
+
 /// Somebody is protected by now, and the longer of two grants for him goes: the renewal to the earlier end gives nothing, and is made
 /// however long it takes.
 #[test]

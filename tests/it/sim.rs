@@ -199,7 +199,7 @@ impl Sim {
         let commit = self.source().fetch().await.unwrap();
         let (mut journal, lines) = FileJournal::open(&self.state(), self.clock.now()).unwrap();
         let previous = ledger(lines).head;
-        let record = Record::Adopt { commit, previous, reason: reason.into(), by: "uid 0".into() };
+        let record = Record::Adopt { commit, previous, reason: reason.into(), by: "uid 0".into(), folder: None };
         journal.append(self.clock.now(), vec![record]).unwrap();
     }
 

@@ -40,7 +40,7 @@ fn states() -> Vec<(&'static str, Vec<Tenure>)> {
         ),
         ("held", both(&|sure| Hold::Held { sure, retry: attempt(8) })),
         ("renewing", both(&|sure| Hold::Renewing { sure, call: Box::new(call(1, attempt(8))) })),
-        ("drifted", both(&|sure| Hold::Drifted { sure, retry: attempt(8) })),
+        ("drifted", both(&|sure| Hold::Drifted { sure, retry: attempt(8), settled: false })),
         ("restoring", both(&|sure| Hold::Restoring { sure, call: Box::new(call(1, attempt(8))) })),
         ("revoking", [None, Some(Sure::Answered), Some(Sure::Disputed)].into_iter().map(revoking).collect()),
         ("settling", vec![Owned(Hold::Settling { wrote: at(0), retry: attempt(8) })]),

@@ -45,6 +45,7 @@ fn samples() -> Vec<Record> {
         r#"{"kind":"head","commit":"c1","previous":"c0"}"#.into(),
         r#"{"kind":"freeze","commit":null,"reason":"no branch","accept":true}"#.into(),
         r#"{"kind":"adopt","commit":"c1","previous":null,"reason":"CHG-1","by":"uid 0"}"#.into(),
+        r#"{"kind":"adopt","commit":"c1","previous":null,"reason":"CHG-1","by":"uid 0","folder":"grants"}"#.into(),
         format!(r#"{{"kind":"prove","trust":"d0","proof":{PROOF}}}"#),
         format!(r#"{{"kind":"withhold","grant":"oncall-1","what":{WITHHELD}}}"#),
         r#"{"kind":"clear","grant":"oncall-1"}"#.into(),

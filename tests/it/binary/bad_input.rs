@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, process::Command};
 
-use super::{GROUP, HOST, Site, grant, until};
+use super::{GROUP, HOST, Site, grant, now, until};
 
 /// Five lines, and nothing wrong.
 const GOOD: &str = r#"requester: jdoe@corp.example
@@ -413,4 +413,35 @@ fn what_cannot_be_read_is_no_success() {
     let plan = site.run(&["plan"]);
     assert!(plan.code == 1 && plan.out.contains("it cannot be read: "), "{plan}");
     assert_eq!(site.run(&["apply"]).code, 1);
+}
+
+/// Rules go by where a file lies in the repository, however the folder is named on the command line.
+#[test]
+fn rules_by_path_count_however_the_folder_is_named() {
+    let site = Site::new();
+    site.configure("", "rules: [{ match: { path: 'grants/prod/*' }, max_duration: 1h }]\n");
+    fs::create_dir(site.path("work/grants/prod")).unwrap();
+    let until = now().checked_add(jiff::SignedDuration::from_hours(2)).unwrap().round(jiff::Unit::Second).unwrap();
+    let text = grant("2h", GROUP).replace("ttl: 2h", &format!("until: {until}"));
+    fs::write(site.path("work/grants/prod/jdoe-one.yaml"), &text).unwrap();
+    fs::write(site.path("work/grants/jdoe-two.yaml"), &text).unwrap();
+    fs::create_dir_all(site.path("work/grants/prod/grants")).unwrap();
+    symlink(site.path("work/grants/prod"), site.path("link")).unwrap();
+    site.push();
+    site.fine(&["init"]);
+    let work = site.path("work");
+    for folder in ["work/grants", "./work/grants", "work/grants/", "work/grants/prod", "work/grants/prod/jdoe-one.yaml"]
+    {
+        let told = site.run(&["lint", "--config", "grantd.yaml", folder]);
+        assert!(told.code == 1 && told.out.contains("jdoe-one.yaml"), "{folder}: {told}");
+        assert!(!told.out.contains("jdoe-two"), "{folder}: {told}");
+    }
+    for (place, folder) in [(work.clone(), "grants"), (work.clone(), "./grants"), (work.join("grants"), ".")] {
+        let mut command = site.command(&["lint", "--config", site.path("grantd.yaml").to_str().unwrap(), folder]);
+        let told = super::Done::of(&command.current_dir(&place).output().unwrap());
+        assert!(told.code == 1 && told.out.contains("prod/jdoe-one.yaml"), "{folder}: {told}");
+        let mut command = site.command(&["plan", "--path", folder]);
+        let told = super::Done::of(&command.current_dir(&place).output().unwrap());
+        assert!(told.code == 1 && told.out.contains("prod/jdoe-one.yaml"), "{folder}: {told}");
+    }
 }

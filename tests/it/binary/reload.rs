@@ -333,6 +333,12 @@ fn a_folder_that_is_not_read_hides_no_deletion() {
     site.fine(&["source", "accept", "--rev", &head, "--reason", "moved"]);
     site.fine(&["apply"]);
     assert_eq!(site.on_host(), 1, "it lies elsewhere now");
+    // And no other folder says what is gone, until that head is followed by another one or for ever.
+    site.configure("  path: acess\n", "");
+    assert_eq!(site.run(&["apply"]).code, 1);
+    assert_eq!(site.on_host(), 1, "nothing is withdrawn by a folder that is not its own");
+    site.configure("  path: access\n", "");
+    site.fine(&["apply"]);
     fs::remove_file(site.path("work/access/jdoe-two.yaml")).unwrap();
     site.push();
     site.fine(&["apply"]);
