@@ -79,9 +79,10 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
         });
     }
     let (path, current, cloud) = (args.configured.config.clone(), setup.config.clone(), setup.cloud.clone());
+    let (ends, ended) = tokio::sync::watch::channel(());
     // Behind a lock, so that it goes on from where it broke off.
     let attendant =
-        Arc::new(Mutex::new(Attendant { path, current, cloud, keys, watch, hints: heard, orders, unguarded }));
+        Arc::new(Mutex::new(Attendant { path, current, cloud, keys, watch, hints: heard, orders, unguarded, ended }));
     keep("the watching of files and signals", move || {
         let attendant = attendant.clone();
         async move { attendant.lock().await.attend().await }
@@ -113,6 +114,7 @@ async fn daemon(args: &Run, setup: Setup, read: Stamp) -> Result<ExitCode> {
         })
         .await;
     tell(&[NotifyState::Stopping]);
+    drop(ends);
     if let Some(why) = gave_up {
         return Err(anyhow!(why));
     }
@@ -216,6 +218,8 @@ struct Attendant {
     orders: UnboundedSender<Order>,
     /// What of all that is trusted by its path somebody else could change, when it was last looked at.
     unguarded: Option<Text>,
+    /// Closed when the daemon ends: from then on there are no timers to wait on.
+    ended: tokio::sync::watch::Receiver<()>,
 }
 
 impl Attendant {
@@ -228,14 +232,23 @@ impl Attendant {
                 burst.extend(self.guard());
                 std::mem::take(&mut burst).into_iter().for_each(|hint| self.act(hint));
             });
-            burst = match timeout(COMPARE, self.hints.recv()).await {
-                Ok(Some(first)) => {
-                    tokio::time::sleep(QUIET).await;
-                    BTreeSet::from([first])
+            let next = async {
+                match timeout(COMPARE, self.hints.recv()).await {
+                    Ok(Some(first)) => {
+                        tokio::time::sleep(QUIET).await;
+                        Some(BTreeSet::from([first]))
+                    }
+                    Ok(None) => None,
+                    Err(_) => Some(BTreeSet::new()),
                 }
-                Ok(None) => return,
-                Err(_) => BTreeSet::new(),
             };
+            let next = tokio::select! {
+                biased;
+                _ = self.ended.changed() => None,
+                next = next => next,
+            };
+            let Some(first) = next else { return };
+            burst = first;
             while let Ok(more) = self.hints.try_recv() {
                 burst.insert(more);
             }
@@ -260,7 +273,7 @@ impl Attendant {
     }
 
     fn act(&mut self, hint: Hint) {
-        let Self { path, current, cloud, keys, watch: _, hints: _, orders, unguarded: _ } = self;
+        let Self { path, current, cloud, keys, watch: _, hints: _, orders, unguarded: _, ended: _ } = self;
         match hint {
             Hint::Reload => {
                 let since = NotifyState::monotonic_usec_now().ok();

@@ -48,7 +48,7 @@ pub use plan::{FRESH, Ground, SETTLE, plan};
 pub use reach::{Allows, Reach};
 pub use schema::grant_schema;
 pub use status::{Owing, Status, owed, status};
-pub use terms::fewer;
+pub use terms::reduced;
 
 use crate::model::Target;
 pub use crate::model::moment;

@@ -51,8 +51,8 @@ pub struct Ground<'a> {
     pub tries: &'a BTreeMap<Binding, Attempt>,
     /// Why nothing may be granted or extended now, if so. Revocation goes on.
     pub standstill: Option<&'a str>,
-    /// Git was asked for the first time, and has neither answered nor failed to: so long nobody's standstill is a reason to end what
-    /// somebody asks for.
+    /// Nothing else stands in the way than that Git was asked for the first time and has neither answered nor failed to: for a while that
+    /// is no reason to end what somebody asks for.
     pub unheard: bool,
     pub now: Timestamp,
     /// When the engine's time last went ahead by more than had passed.
@@ -221,7 +221,8 @@ impl Ground<'_> {
     fn goes_on(&self, want: &Want, owned: &Owned) -> bool {
         let free = self.standstill.is_none() && want.barred.is_none();
         let had = owned.had.as_ref().map_or(&owned.holders, |had| &had.holders);
-        free || self.unheard || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
+        let unheard = self.unheard && want.barred.is_none() && !matches!(owned.hold, Hold::Revoking { .. });
+        free || unheard || want.holders.iter().any(|(grant, ask)| had.contains(grant, ask))
     }
 
     /// Whether a holder's question was answered with the place after it was known to be gone.

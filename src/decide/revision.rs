@@ -14,7 +14,7 @@ use super::{
     intake::{Filed, Footing, Intake},
     judge::{ending, judge, same_request},
     moment, stem,
-    terms::fewer,
+    terms::reduced,
     vouch::{Lack, vouch},
 };
 
@@ -249,7 +249,7 @@ impl<'a> Revision<'a> {
         if until > terms.until && self.guarded {
             let reason = "its end is not moved later while a mass withdrawal is held".to_owned();
             let origin = Origin { commit: filed.commit.clone(), author: filed.author.clone() };
-            self.admission.records.extend(fewer(id, terms, &origin, &asks));
+            self.admission.records.extend(reduced(id, terms, &origin, &asks, terms.until));
             return self.hold(id, reason, None);
         }
         self.settled.insert(id.clone());

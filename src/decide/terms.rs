@@ -96,9 +96,10 @@ pub fn terms(ledger: &mut Ledger, record: &Record, at: Timestamp) {
     }
 }
 
-/// An edit by `origin` of which only that counts by now that it takes entries out: its file is looked at again for the rest.
-pub fn fewer(grant: &GrantId, terms: &Terms, origin: &Origin, asks: &[Arc<Ask>]) -> Option<Record> {
-    (asks.len() < terms.asks.len()).then(|| Record::Amend {
+/// An edit by `origin` of which only that counts by now that it takes entries out or moves the end earlier, if it does: its file, where
+/// it lies and what it says, is looked at again for the rest.
+pub fn reduced(grant: &GrantId, terms: &Terms, origin: &Origin, asks: &[Arc<Ask>], until: Timestamp) -> Option<Record> {
+    (asks.len() < terms.asks.len() || until < terms.until).then(|| Record::Amend {
         grant: grant.clone(),
         path: terms.path.clone(),
         blob: terms.blob.clone(),
@@ -108,7 +109,7 @@ pub fn fewer(grant: &GrantId, terms: &Terms, origin: &Origin, asks: &[Arc<Ask>])
         asks: asks.to_vec(),
         ttl: terms.ttl,
         stated: terms.stated,
-        until: terms.until,
+        until: until.min(terms.until),
         vouched: terms.vouched.clone().into(),
         links: Vec::new(),
     })

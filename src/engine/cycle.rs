@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub struct Cycle {
     pub(super) answered: Option<Timestamp>,
     /// Git told this process what it says, or that it cannot.
     pub(super) heard: bool,
+    /// When this process began, by the steady clock.
+    pub(super) begun: Duration,
     /// When the head of the intake was first seen.
     pub(super) since: Timestamp,
     pub(super) troubles: Troubles,
@@ -66,6 +69,7 @@ impl Cycle {
         let (sender, happenings) = unbounded_channel();
         Self {
             age: Age::new(parts.clock.as_ref(), book.ledger()),
+            begun: parts.clock.steady(),
             parts,
             book,
             survey: Counted::default(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    decide::{fewer, moment, render::count},
+    decide::{moment, reduced, render::count},
     model::{Ledger, Line, Origin, Policy, Record, Source, SourceError, Standstill, State, Still, Terms, Text},
 };
 
@@ -42,8 +42,10 @@ pub fn alert(lines: &[Line]) {
 
 /// Live grants lie outside the folder that is read: their deletion would not be seen, and a head in which they are gone must not be
 /// accepted before it is. An operator who named the head while this folder was read has said what there is.
-pub fn elsewhere(source: &dyn Source, ledger: &Ledger) -> Option<Standstill> {
-    let gone = |terms: &&Terms| !matches!(terms.state, State::Withdrawn { .. }) && !source.covers(&terms.path);
+pub fn elsewhere(source: &dyn Source, ledger: &Ledger, now: Timestamp) -> Option<Standstill> {
+    // One whose withdrawal is held may be taken back.
+    let over = |state: &State| matches!(state, State::Withdrawn { effective, .. } if *effective <= now);
+    let gone = |terms: &&Terms| !over(&terms.state) && !source.covers(&terms.path);
     let mut outside = ledger.grants.values().map(AsRef::as_ref).filter(gone);
     let named = ledger.adopted && ledger.folder.as_ref().is_none_or(|folder| source.covers(&format!("{folder}/x")));
     let first = outside.next().filter(|_| !named)?;
@@ -91,17 +93,13 @@ pub fn unguarded(policy: &Policy) -> Option<Standstill> {
 }
 
 /// What of a revision's record takes something away, or keeps what is there: that waits for no journal, no clock and no guard. An edit
-/// to an earlier end or to fewer entries, or as much of it as is one; and a withdrawal that was held and is taken back.
+/// to an earlier end or to fewer entries, and no more of it than that, because its head is not accepted; and a withdrawal that was held and is taken back.
 pub fn less(record: &Record, ledger: &Ledger) -> Option<Record> {
     match record {
         Record::Restore { .. } => Some(record.clone()),
         Record::Amend { grant, asks, until, commit, author, .. } => {
-            let terms = ledger.grants.get(grant)?;
-            if *until > terms.until {
-                let origin = Origin { commit: commit.clone(), author: author.clone() };
-                return fewer(grant, terms, &origin, asks);
-            }
-            (asks.len() < terms.asks.len() || *until < terms.until).then(|| record.clone())
+            let origin = Origin { commit: commit.clone(), author: author.clone() };
+            reduced(grant, ledger.grants.get(grant)?, &origin, asks, *until)
         }
         _ => None,
     }

@@ -41,6 +41,8 @@ pub struct Gates {
     pub vanished: bool,
     /// Git told this process what it says, or that it cannot.
     pub heard: bool,
+    /// It was asked for the first time a moment ago.
+    pub unheard: bool,
     /// What does not work with Git.
     pub source: Option<String>,
     /// When Git is tried again.

@@ -20,6 +20,8 @@ use super::{
 /// How old the journal's latest line gets while anything is ours: after a reboot with a clock that is behind, an end may be late by
 /// that much and the time that the machine was down.
 const TICK: Span = Span::minutes(10);
+/// How long the first answer of Git is waited for before what nobody may have yet is ended.
+const FIRST: Duration = Duration::from_secs(30);
 /// How long a look is kept, at the most: no decision uses an older one.
 const KEPT: Span = Span::minutes(2 * SETTLE.as_seconds() / 60);
 
@@ -89,6 +91,7 @@ impl Cycle {
                 .standstill()
                 .or_else(|| gate::unkept(self.parts.source.unkept()))
                 .or_else(|| gate::unguarded(&self.parts.policy)),
+            unheard: !self.heard && self.parts.clock.steady().saturating_sub(self.begun) < FIRST,
             vanished: matches!(self.troubles.fetch(), Some(SourceError::NoBranch(_))),
             heard: self.heard,
             source: self.troubles.sentence(),
@@ -114,7 +117,7 @@ impl Cycle {
 
     /// Why no head may be accepted, though one may have been read.
     fn unread(&self, gates: &Gates) -> Option<Standstill> {
-        gates.unread.clone().or_else(|| gate::elsewhere(&*self.parts.source, self.book.ledger()))
+        gates.unread.clone().or_else(|| gate::elsewhere(&*self.parts.source, self.book.ledger(), self.now()))
     }
 
     /// Why nothing may be granted, beside what the revision itself says.
@@ -177,7 +180,7 @@ impl Cycle {
         let freeze: Vec<Record> = gate::vanished(self.troubles.fetch(), self.book.ledger()).into_iter().collect();
         gate::alert(&self.book.write(now, freeze).unwrap_or_default());
         outlook.standstill = self.standstill(gates, outlook.standstill.take(), now);
-        let weighed = self.weigh(&policy, gates, outlook.standstill.as_deref(), pending, now);
+        let weighed = self.weigh(&policy, gates, outlook.standstill.as_ref(), pending, now);
         let Weighed { plan, selectors, ask } = weighed;
         outlook.plan = Plan { held, ..plan };
         outlook.plan.sources = sources(&outlook, self.book.ledger());
@@ -219,12 +222,13 @@ impl Cycle {
         &self,
         policy: &Arc<Reach>,
         gates: &Gates,
-        standstill: Option<&str>,
+        standstill: Option<&Standstill>,
         pending: &BTreeSet<Binding>,
         now: Timestamp,
     ) -> Weighed {
         let targets = &self.parts.targets;
         let ledger = self.book.ledger();
+        let unjudged = standstill.is_some_and(|why| why.kind == Still::Unjudged);
         let mut wanted = desire(ledger, &self.survey, targets, policy, now);
         let ground = Ground {
             ledger,
@@ -234,8 +238,8 @@ impl Cycle {
             pending,
             fresh: &self.fresh,
             tries: self.tries.attempts(),
-            standstill,
-            unheard: !gates.heard,
+            standstill: standstill.map(|why| &**why),
+            unheard: gates.unheard && unjudged,
             now,
             leapt: self.age.leapt(),
         };
@@ -279,8 +283,7 @@ impl Cycle {
         let frozen = gate::vanished(self.troubles.fetch(), ledger);
         assert!(gated || frozen.is_none(), "the branch is gone");
         assert_eq!(self.standstill(gates, revision, now), outlook.standstill);
-        let Weighed { plan, selectors: _, ask } =
-            self.weigh(&policy, gates, outlook.standstill.as_deref(), pending, now);
+        let Weighed { plan, selectors: _, ask } = self.weigh(&policy, gates, outlook.standstill.as_ref(), pending, now);
         let wake = self.book.retry().map_or(plan.wake, |retry| earliest(plan.wake, retry));
         assert_eq!((&plan.steps, &plan.records), (&Vec::new(), &Vec::new()), "there is something to do");
         assert_eq!((&plan.notes, wake), (&outlook.plan.notes, outlook.plan.wake));

@@ -425,6 +425,37 @@ fn what_settled_for_another_is_drifted_as_it_was() {
     }
 }
 
+/// Who was refused does not have it by what somebody added for the one from whom it had been taken.
+#[test]
+fn what_is_added_for_one_is_not_taken_for_another() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "10h", &[GROUP]).await;
+            take_group(&story);
+            story.sim.sweep().await;
+            story.fault(On::Write, Failure::Denied, None);
+            story.grant("jdoe-two", "2h", &[GROUP]).await;
+            story.pass(Span::minutes(20)).await;
+            again(&mut story, restart);
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            story
+                .world
+                .edit(|state| {
+                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+                })
+                .unwrap();
+            story.sim.sweep().await;
+            assert_eq!(story.intents(Verb::Renew), 0, "{restart}");
+            story.pass(Span::hours(3)).await;
+            story.sim.sweep().await;
+            assert!(story.has("members: jdoe"), "{restart}: {:?}", story.hold());
+            story.pass(Span::hours(8)).await;
+            assert!(!story.has("members: jdoe"), "{restart}: it ends with the grant from which it was taken");
+        });
+    }
+}
+
 /// The same while the grant from which it was taken is suspended: its absence is told as settled once, costs no call, and the grant has
 /// nothing when it is back.
 #[test]

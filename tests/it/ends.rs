@@ -559,6 +559,30 @@ fn of_an_edit_that_gives_and_takes_what_it_takes_counts_at_once() {
     }
 }
 
+/// What is taken of a head that is not accepted says nothing of where its file lies: another head may follow the accepted one.
+#[test]
+fn a_move_that_was_never_accepted_hides_no_deletion() {
+    run(async |mut story| {
+        story.grant("jdoe-one", "8h", &[HOST]).await;
+        let accepted = story.sim.repo.git(nine(), &["rev-parse", "HEAD"]).trim().to_owned();
+        guard(&mut story, Some("anybody can write to it"));
+        story.sim.repo.git(nine(), &["rm", "--quiet", "grants/jdoe-one.yaml"]);
+        std::fs::create_dir_all(story.sim.repo.path.join("grants/team")).unwrap();
+        story.grant("team/jdoe-one", "2h", &[HOST]).await;
+        let until = |story: &Story| {
+            let ledger = story.sim.daemon.as_ref().unwrap().cycle.ledger();
+            ledger.grants.values().next().map(|terms| (terms.until.to_string(), terms.path.to_string()))
+        };
+        assert_eq!(until(&story).unwrap(), ("2026-11-20T11:00:00Z".to_owned(), "grants/jdoe-one.yaml".to_owned()));
+        story.sim.repo.git(nine(), &["reset", "--quiet", "--hard", &accepted]);
+        std::fs::remove_file(story.sim.repo.path.join("grants/jdoe-one.yaml")).unwrap();
+        story.sim.repo.commit(story.clock_now(), "gone");
+        guard(&mut story, None);
+        story.sim.poll().await;
+        assert!(!story.has(ADMIN), "{:?}", until(&story));
+    });
+}
+
 fn guard(story: &mut Story, why: Option<&str>) {
     story.sim.policy.unguarded = why.map(Into::into);
     let policy = story.sim.policy.clone();
