@@ -4,7 +4,7 @@
 use grantd::{
     decide::status,
     model::{Cause, Hold, Policy, Record, Span, Verb},
-    surface::world::{Failure, Latency, On},
+    surface::world::{Failure, Latency, On, State},
 };
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -161,6 +161,14 @@ fn nothing_is_given_over_drift_while_granting_stands_still() {
             assert!(!story.has(ADMIN), "{:?}", grants(&story));
         });
     }
+}
+
+pub fn add_group(story: &Story) {
+    let users = |state: &mut State| {
+        let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
+        users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
+    };
+    story.world.edit(users).unwrap();
 }
 
 fn take_group(story: &Story) {
@@ -405,13 +413,7 @@ fn what_settled_for_another_is_drifted_as_it_was() {
                 story.world.edit(|state| state.faults.clear()).unwrap();
             }
             let revoked = story.intents(Verb::Revoke);
-            story
-                .world
-                .edit(|state| {
-                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
-                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
-                })
-                .unwrap();
+            add_group(&story);
             story.sim.sweep().await;
             story.pass(Span::minutes(30)).await;
             assert!(story.has("members: jdoe"), "{restart} {refused}: {:?}", story.hold());
@@ -438,13 +440,7 @@ fn what_is_added_for_one_is_not_taken_for_another() {
             story.pass(Span::minutes(20)).await;
             again(&mut story, restart);
             story.world.edit(|state| state.faults.clear()).unwrap();
-            story
-                .world
-                .edit(|state| {
-                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
-                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
-                })
-                .unwrap();
+            add_group(&story);
             story.sim.sweep().await;
             assert_eq!(story.intents(Verb::Renew), 0, "{restart}");
             story.pass(Span::hours(3)).await;
@@ -561,13 +557,7 @@ fn a_grant_that_fails_leaves_an_absence_to_settle() {
             let cycle = &story.sim.daemon.as_ref().unwrap().cycle;
             let told = status(cycle.ledger(), &story.sim.policy, story.clock_now());
             assert_eq!((told.owed.len(), told.waiting.len()), (0, 1), "{:?}", cycle.ledger().owned);
-            story
-                .world
-                .edit(|state| {
-                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
-                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
-                })
-                .unwrap();
+            add_group(&story);
             story.world.edit(|state| state.faults.clear()).unwrap();
             story.pass(Span::minutes(90)).await;
             story.sim.sweep().await;

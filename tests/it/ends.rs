@@ -649,13 +649,7 @@ fn what_may_be_ours_is_so_no_longer_than_it_can_come() {
                 story.sim.lines().iter().filter(|line| matches!(line.record, Record::Dispute { .. })).count()
             };
             assert_eq!(disputes(&story), 0);
-            story
-                .world
-                .edit(|state| {
-                    let users = &mut state.accounts.get_mut("123456789012").unwrap().users;
-                    users.get_mut("jdoe").unwrap().groups.insert("Auditors".into());
-                })
-                .unwrap();
+            crate::drift::add_group(&story);
             story.sim.sweep().await;
             story.pass(Span::hours(3)).await;
             story.sim.sweep().await;

@@ -430,7 +430,7 @@ fn rules_by_path_count_however_the_folder_is_named() {
     site.push();
     site.fine(&["init"]);
     let work = site.path("work");
-    for folder in ["work/grants", "./work/grants", "work/grants/", "work/grants/prod", "work/grants/prod/jdoe-one.yaml"]
+    for folder in ["work/grants", "work/./grants", "work/grants/", "work/grants/prod", "work/grants/prod/jdoe-one.yaml"]
     {
         let told = site.run(&["lint", "--config", "grantd.yaml", folder]);
         assert!(told.code == 1 && told.out.contains("jdoe-one.yaml"), "{folder}: {told}");
