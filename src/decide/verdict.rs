@@ -148,8 +148,10 @@ impl Ground<'_> {
             }
             Seen::Unread if drifted => return plan.reads.push(binding.clone()),
             Seen::Blind(_) if drifted => return note(binding, plan, DRIFT.into()),
-            // Who never had it does not have it by what somebody added for others.
-            Seen::Present { ours: None } if drifted => return note(binding, plan, AGAIN.into()),
+            // Who never had it does not have it by what somebody added for others; but where it is given back, it is back.
+            Seen::Present { ours: None } if drifted && !self.policy.restore => {
+                return note(binding, plan, AGAIN.into());
+            }
             Seen::Present { .. } if drifted => note(binding, plan, AGAIN.into()),
             Seen::Present { ours: None } if self.marks(binding) => {
                 let text = "our marker is gone: somebody took it off; it ends with the grant all the same";

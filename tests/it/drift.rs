@@ -452,6 +452,30 @@ fn what_is_added_for_one_is_not_taken_for_another() {
     }
 }
 
+/// Where it is given back and that fails, somebody else may do it: it is the grant's again, and its end can be moved.
+#[test]
+fn what_somebody_else_gives_back_is_back_where_it_is_given_back() {
+    for restart in [false, true] {
+        run(async |mut story| {
+            story.grant("jdoe-one", "2h", &[GROUP]).await;
+            configure(&mut story, true);
+            story.fault(On::Write, Failure::Denied, None);
+            take_group(&story);
+            story.sim.sweep().await;
+            again(&mut story, restart);
+            story.world.edit(|state| state.faults.clear()).unwrap();
+            add_group(&story);
+            story.sim.sweep().await;
+            story.grant("jdoe-one", "4h", &[GROUP]).await;
+            assert_eq!(shown(&story, "jdoe-one"), ["live"], "{restart}: {:?}", story.hold());
+            story.pass(Span::hours(3)).await;
+            assert!(story.has("members: jdoe"), "{restart}");
+            story.pass(Span::hours(2)).await;
+            assert!(!story.has("members: jdoe"), "{restart}");
+        });
+    }
+}
+
 /// The same while the grant from which it was taken is suspended: its absence is told as settled once, costs no call, and the grant has
 /// nothing when it is back.
 #[test]
